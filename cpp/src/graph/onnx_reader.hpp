@@ -1,0 +1,18 @@
+// Reads an ONNX file into a Graph: the one door through which models come in. Hostile until proven otherwise: every
+// length is checked before memory is taken, nothing is executed, external data stays inside the model's folder.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "mimo_rt/graph.hpp"
+
+namespace mimo_rt {
+
+// Parses, checks, folds constants and runs all passes. `folder` is where external data may lie; empty: refuse
+// external data. Throws ModelError that names node, operator and what is supported.
+Graph read_onnx(std::span<const std::byte> bytes, const std::filesystem::path& folder);
+
+}  // namespace mimo_rt

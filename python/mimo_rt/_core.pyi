@@ -1,0 +1,98 @@
+"""Types of the compiled module: what cpp/bindings makes, one topic a file there."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class Error(Exception):
+    """Base of all errors; `code` is a short stable dotted name such as "model.unsupported_operator"."""
+
+    code: str
+
+class ModelError(Error): ...
+class PlanError(Error): ...
+class ImageError(Error): ...
+class BackendError(Error): ...
+class MemoryLimitError(Error): ...
+
+def targets() -> list[str]:
+    """Instruction sets that this library holds and this processor can run, best first."""
+
+def compiled_targets() -> list[str]:
+    """Instruction sets that this library holds."""
+
+class Engine:
+    @staticmethod
+    def build(
+        model: str | bytes,
+        *,
+        precision: str = "fp32",
+        target: str = "",
+        threads: int = 0,
+        cache: bool = True,
+        cache_folder: str = "",
+        timer: Callable[[str, Callable[[], None]], float] | None = None,
+    ) -> Engine:
+        """From the path of an ONNX file, or its bytes."""
+
+    @staticmethod
+    def load(plan: str | bytes) -> Engine:
+        """From the path of a plan file, or its bytes."""
+
+    def save(self, path: str) -> None: ...
+    def serialize(self) -> bytes: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def producer(self) -> str: ...
+    @property
+    def key(self) -> dict[str, str]: ...
+    @property
+    def metadata(self) -> dict[str, str]: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def receptive_field(self) -> tuple[int, int]: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def macs_per_pixel(self) -> float: ...
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Channels of the network's input and output."""
+
+    @property
+    def packed_bytes(self) -> int: ...
+    def layers(self) -> list[dict[str, Any]]:
+        """One entry a node: name, op, kernel, block, level, in_channels, out_channels, kernel_size, stride, epilogue, macs_per_pixel."""
+
+class Deblurrer:
+    def __init__(self, engine: Engine, *, threads: int = 0, memory: int = 0) -> None: ...
+    def run(
+        self,
+        source: NDArray[Any],
+        destination: NDArray[Any],
+        *,
+        bgr: bool = False,
+        strength: float = 1.0,
+        progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        """H x W x C arrays (C = 1, 3, 4) of uint8, uint16 or float32, any strides, equal shape and dtype. Releases the GIL."""
+
+    def infer(self, source: NDArray[np.float32], destination: NDArray[np.float32]) -> None:
+        """C x H x W float32 arrays, any strides, sides multiples of the engine's stride. Releases the GIL."""
+
+    def memory_for(self, height: int, width: int) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def last_times(self) -> dict[str, float]:
+        """Seconds of the last run: total, input, compute, output."""

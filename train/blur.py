@@ -1,0 +1,159 @@
+"""Synthesis of motion blur: camera shake as paths of homographies, and a second layer that moves on its own.
+
+A photograph is seen from a run of camera poses that is smooth in time and passes through the identity in its middle;
+what the poses see is averaged, in sRGB or in (nearly) linear light. So the sharp picture of the pair is the untouched
+photograph, and it stands in the middle of the blur. In some pairs a second layer with a soft mask moves on a path of
+its own and covers and uncovers what lies behind it. Sensor noise and rounding to 8 bits come last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+MARGIN = 20
+"""Pixels of photograph that `synthesize` needs around the crop on every side, for poses that look past it."""
+
+
+@dataclass(frozen=True)
+class Shake:
+    """What a blur is drawn from. Lengths are in pixels of the network's input.
+
+    length: the range that the length of a shift path is drawn from, uniformly (largest distance between two poses).
+    rotation: standard deviation of the largest rotation, in degrees. zoom: of the largest change of scale.
+    tilt: of the perspective terms, as displacement in pixels at the crop's edge.
+    layer: share of pairs that have a moving layer (the caller draws it). linear: share averaged in linear light (gamma 2.2) instead of sRGB.
+    noise: largest standard deviation of the noise, of the range [0, 1]. poses: how many poses are averaged (odd).
+    """
+
+    length: tuple[float, float] = (1.0, 10.0)
+    rotation: float = 0.25
+    zoom: float = 0.004
+    tilt: float = 0.4
+    layer: float = 0.4
+    linear: float = 0.5
+    noise: float = 0.01
+    poses: int = 11
+
+    def __post_init__(self) -> None:
+        if self.poses < 3 or self.poses % 2 == 0:
+            raise ValueError(f"poses must be odd and at least 3, got {self.poses}")
+        low, high = self.length
+        if not 0.0 <= low <= high <= 0.9 * MARGIN:
+            raise ValueError(f"length must be a range within 0..{0.9 * MARGIN:g} pixels, got {self.length}")
+
+
+MILD = Shake(length=(1.0, 4.0))
+HEAVY = Shake(length=(4.0, 10.0))
+
+
+def smooth_path(rng: np.random.Generator, poses: int, dims: int) -> NDArray[np.float64]:
+    """A random path, smooth in time and zero at its middle: float64 (poses, dims), of no particular scale.
+
+    A cubic in time with a wobble: hands do not shake in straight lines, nor at an even speed.
+    """
+    t = np.linspace(-1.0, 1.0, poses)[:, None]
+    c = rng.normal(size=(4, dims)) * np.array([1.0, 0.5, 0.4, 0.25])[:, None]
+    phase = rng.uniform(0.0, 2.0 * np.pi, size=dims)
+    wobble = np.sin(np.pi * rng.uniform(0.6, 1.6, size=dims) * t + phase)
+    path: NDArray[np.float64] = c[0] * t + c[1] * t**2 + c[2] * t**3 + c[3] * (wobble - wobble[poses // 2])
+    return path
+
+
+def path_length(shifts: NDArray[np.float64]) -> float:
+    """The largest distance between two poses of a shift path (poses, 2), in its own units."""
+    gaps = shifts[:, None, :] - shifts[None, :, :]
+    return float(np.sqrt((gaps**2).sum(-1)).max())
+
+
+def homographies(rng: np.random.Generator, shake: Shake, size: int) -> NDArray[np.float64]:
+    """One camera path as matrices (poses, 3, 3) in pixels about the crop's centre; the middle one is the identity."""
+    shifts = smooth_path(rng, shake.poses, 2)
+    shifts *= rng.uniform(*shake.length) / max(path_length(shifts), 1e-9)
+    others = smooth_path(rng, shake.poses, 4)
+    others /= np.abs(others).max(axis=0, keepdims=True) + 1e-9
+    half = size / 2.0
+    angle = np.deg2rad(others[:, 0] * rng.normal(0.0, shake.rotation))
+    zoom = 1.0 + others[:, 1] * rng.normal(0.0, shake.zoom)
+    tilt = others[:, 2:] * rng.normal(0.0, shake.tilt, size=2) / half**2
+    h = np.zeros((shake.poses, 3, 3))
+    h[:, 0, 0] = h[:, 1, 1] = zoom * np.cos(angle)
+    h[:, 0, 1] = -zoom * np.sin(angle)
+    h[:, 1, 0] = zoom * np.sin(angle)
+    h[:, :2, 2] = shifts
+    h[:, 2, :2] = tilt
+    h[:, 2, 2] = 1.0
+    return h
+
+
+def _grid(h: Tensor, height: int, width: int) -> Tensor:
+    """Sampling grid (poses, height, width, 2) for grid_sample, whose source has MARGIN pixels more on every side."""
+    ys = torch.arange(height, dtype=torch.float32) - (height - 1) / 2.0
+    xs = torch.arange(width, dtype=torch.float32) - (width - 1) / 2.0
+    points = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width), torch.ones(height, width)], -1)
+    seen = points.reshape(1, -1, 3) @ h.transpose(1, 2).float()
+    seen = seen[..., :2] / seen[..., 2:]
+    span = torch.tensor([(width + 2 * MARGIN - 1) / 2.0, (height + 2 * MARGIN - 1) / 2.0])
+    return (seen / span).reshape(h.shape[0], height, width, 2)
+
+
+def _warp(source: Tensor, h: NDArray[np.float64], height: int, width: int) -> Tensor:
+    """What every pose sees of ``source`` (C, height + 2 MARGIN, width + 2 MARGIN): (poses, C, height, width)."""
+    grid = _grid(torch.from_numpy(h), height, width)
+    batch = source.unsqueeze(0).expand(h.shape[0], -1, -1, -1)
+    return F.grid_sample(batch, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
+
+
+def soft_mask(rng: np.random.Generator, height: int, width: int) -> Tensor:
+    """A random blob with a soft rim, float32 (1, height, width) in [0, 1], covering very roughly a third."""
+    coarse = torch.from_numpy(rng.normal(size=(1, 1, int(rng.integers(3, 7)), int(rng.integers(3, 7)))).astype(np.float32))
+    field = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)[0]
+    softness = float(rng.uniform(0.02, 0.15))
+    return torch.sigmoid((field - float(rng.uniform(0.0, 0.5))) / softness)
+
+
+def _centre(x: Tensor) -> Tensor:
+    return x[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def synthesize(
+    photo: Tensor, rng: np.random.Generator, shake: Shake, other: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """One (blurred, sharp) pair from a photograph.
+
+    photo: float32 (3, H + 2 MARGIN, W + 2 MARGIN) in [0, 1]. other: a second one of that size, for the moving layer; without
+    it there is none. Returns two float32 (3, H, W) in [0, 1], both on the grid of 8 bits.
+    """
+    height, width = photo.shape[1] - 2 * MARGIN, photo.shape[2] - 2 * MARGIN
+    if height < 1 or width < 1:
+        raise ValueError(f"photo of {tuple(photo.shape)} is smaller than its margin of {MARGIN} pixels a side")
+    size = max(height, width)
+    gamma = 2.2 if rng.random() < shake.linear else 1.0
+    sharp = _centre(photo)
+    light = photo**gamma
+    seen = _warp(light, homographies(rng, shake, size), height, width)
+    if other is not None:
+        mask = soft_mask(rng, photo.shape[1], photo.shape[2])
+        sharp = sharp + _centre(mask) * (_centre(other) - sharp)
+        own = replace(shake, rotation=2.0 * shake.rotation)
+        moving = _warp(torch.cat([other**gamma, mask]), homographies(rng, own, size), height, width)
+        cover = moving[:, 3:].clamp(0.0, 1.0)
+        seen = seen + cover * (moving[:, :3] - seen)
+        if gamma != 1.0:  # the middle pose composites in linear light, so the sharp picture must as well
+            middle = light + mask * (other**gamma - light)
+            sharp = _centre(middle).clamp_min(0.0) ** (1.0 / gamma)
+    blurred = seen.mean(0).clamp_min(0.0) ** (1.0 / gamma)
+    sigma = float(rng.uniform(0.0, shake.noise)) if rng.random() < 0.7 else 0.0
+    if sigma > 0.0:
+        blurred = blurred + torch.from_numpy(rng.normal(0.0, sigma, size=tuple(blurred.shape)).astype(np.float32))
+    return to_8bit(blurred), to_8bit(sharp)
+
+
+def to_8bit(x: Tensor) -> Tensor:
+    """``x`` clipped to [0, 1] and rounded to the 256 levels of 8 bits, still float32."""
+    return torch.floor(x.clamp(0.0, 1.0) * 255.0 + 0.5) / 255.0

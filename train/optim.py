@@ -1,0 +1,101 @@
+"""Muon for the weights of convolutions, Adam for everything else, behind one optimizer.
+
+Muon (Jordan et al., 2024) replaces a layer's momentum by the nearest matrix whose singular values are all about one, found
+by a few steps of a Newton-Schulz iteration; every direction of a layer then learns at the same pace. Weights of
+convolutions count as matrices of output channels by everything else. Short trials on the small network learned more with it
+an hour than with Adam alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients from the Muon authors: fast, singular values land in 0.7..1.2
+
+
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The matrix (rows, columns), float32, with its singular values driven to about one."""
+    a, b, c = _QUINTIC
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Two kinds of parameter groups, told apart by the key ``muon``: see `make_optimizer`."""
+
+    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
+        defaults = {"lr": 1e-3, "momentum": 0.95, "betas": (0.9, 0.99), "eps": 1e-8, "muon": False}
+        super().__init__(groups, defaults)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update from the gradients at hand; ``closure`` is evaluated first where given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    (self._muon if group["muon"] else self._adam)(p, group)
+        return loss
+
+    def _muon(self, p: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        m: Tensor = state["momentum"]
+        m.lerp_(p.grad, 1.0 - group["momentum"])  # type: ignore[arg-type]
+        update = torch.lerp(p.grad, m, group["momentum"]).flatten(1)  # type: ignore[arg-type]
+        rows, columns = update.shape
+        scale = max(1.0, rows / columns) ** 0.5
+        p.add_(orthogonalize(update).view_as(p), alpha=-group["lr"] * scale)
+
+    def _adam(self, p: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        if not state:
+            state["step"] = 0
+            state["mean"] = torch.zeros_like(p)
+            state["square"] = torch.zeros_like(p)
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        grad: Tensor = p.grad  # type: ignore[assignment]
+        state["mean"].lerp_(grad, 1.0 - beta1)
+        state["square"].lerp_(grad * grad, 1.0 - beta2)
+        mean = state["mean"] / (1.0 - beta1 ** state["step"])
+        root = (state["square"] / (1.0 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+        p.addcdiv_(mean, root, value=-group["lr"])
+
+
+def make_optimizer(net: nn.Module, kind: str, rate: float, rate_rest: float) -> Muon:
+    """The optimizer of a recipe. Each group keeps its undecayed rate under ``base_lr``.
+
+    kind "muon": Muon with ``rate`` for convolution weights of at least 8 output channels, Adam with ``rate_rest`` for
+    the others and for biases. kind "adam": Adam with ``rate`` for everything.
+    """
+    if kind == "adam":
+        return Muon([{"params": list(net.parameters()), "lr": rate, "base_lr": rate}])
+    if kind != "muon":
+        raise ValueError(f"unknown optimizer {kind!r}; known: muon, adam")
+    matrices = [p for p in net.parameters() if p.ndim == 4 and p.shape[0] >= 8]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in net.parameters() if id(p) not in chosen]
+    return Muon(
+        [
+            {"params": matrices, "lr": rate, "base_lr": rate, "muon": True},
+            {"params": rest, "lr": rate_rest, "base_lr": rate_rest},
+        ]
+    )

@@ -1,0 +1,184 @@
+"""Export to ONNX: ``python -m train.export --preset mimo-unet-s --weights FILE -o mimo-unet-s.onnx``.
+
+Writes the full-resolution output as an fp32 ONNX file with free batch, height and width (input ``image``, output
+``deblurred``, both NCHW in [0, 1], height and width divisible by 4), checks it with onnx.checker and against ONNX Runtime,
+and writes nothing where the two disagree by more than 1e-5. ``--lively SEED`` takes random weights of trained size instead
+of a file: what error figures are measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import os
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+
+from train.fit import load_weights
+from train.model import PRESETS, FullResolution, MIMOUNet, lively_init
+
+INPUT = "image"
+OUTPUT = "deblurred"
+OPSET = 17
+TOLERANCE = 1e-5
+
+
+class ExportError(RuntimeError):
+    """An export that failed its checks; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is written into the file's metadata."""
+
+    preset: str
+    version: str = "0"
+    name: str = ""
+    licence: str = ""
+    description: str = ""
+
+
+def weights_digest(net: MIMOUNet) -> str:
+    """SHA-256 over names, shapes and little-endian float32 values of all weights, by order of name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        array = np.ascontiguousarray(value.detach().numpy().astype("<f4"))
+        digest.update(f"{name}:{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def to_onnx(net: MIMOUNet, *, dynamo: bool = False) -> onnx.ModelProto:
+    """The network as an ONNX model, unchecked. ``dynamo`` uses PyTorch's newer exporter, which needs onnxscript."""
+    module = FullResolution(net).eval()
+    example = torch.zeros(1, 3, 64, 96)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        if dynamo:
+            height, width = torch.export.Dim("h4", min=2), torch.export.Dim("w4", min=2)
+            program = torch.onnx.export(
+                module,
+                (example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=18,
+                dynamo=True,
+                dynamic_shapes={"image": {2: 4 * height, 3: 4 * width}},
+                verbose=False,
+            )
+            assert program is not None
+            return program.model_proto
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            torch.onnx.export(
+                module,
+                (example,),
+                path,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                dynamo=False,
+                dynamic_axes={
+                    INPUT: {0: "batch", 2: "height", 3: "width"},
+                    OUTPUT: {0: "batch", 2: "height", 3: "width"},
+                },
+            )
+            return onnx.load(path)
+
+
+def label(model: onnx.ModelProto, net: MIMOUNet, labels: Labels) -> None:
+    """Write the metadata: preset, shape, weights' SHA-256, version and what else is known."""
+    entries = {
+        "mimo_rt.preset": labels.preset,
+        "mimo_rt.version": labels.version,
+        "mimo_rt.width": str(net.width),
+        "mimo_rt.num_res": ",".join(str(n) for n in net.num_res),
+        "mimo_rt.stride": "4",
+        "mimo_rt.weights_sha256": weights_digest(net),
+        "mimo_rt.name": labels.name,
+        "mimo_rt.licence": labels.licence,
+        "mimo_rt.description": labels.description,
+    }
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        if value:
+            model.metadata_props.add(key=key, value=value)
+    model.producer_name = "mimo_rt train.export"
+    model.producer_version = torch.__version__
+    for node in model.graph.node:  # source locations of the machine that exported
+        node.doc_string = ""
+        del node.metadata_props[:]
+
+
+def check(model: onnx.ModelProto, net: MIMOUNet) -> float:
+    """Largest absolute difference from ONNX Runtime over a few sizes; raises ExportError beyond the tolerance."""
+    onnx.checker.check_model(model, full_check=True)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    net.eval()
+    worst = 0.0
+    for seed, (height, width) in enumerate([(64, 64), (36, 52), (8, 128)]):
+        generator = torch.Generator().manual_seed(seed)
+        image = torch.rand(1, 3, height, width, generator=generator)
+        with torch.no_grad():
+            wanted = net(image)[2].numpy()
+        given = session.run([OUTPUT], {INPUT: image.numpy()})[0]
+        if given.shape != wanted.shape or not np.isfinite(given).all():
+            raise ExportError(f"ONNX Runtime returned {given.shape} at {height}x{width}, or numbers that are not finite")
+        worst = max(worst, float(np.abs(given - wanted).max()))
+    if worst > TOLERANCE:
+        raise ExportError(f"ONNX Runtime differs from PyTorch by {worst:.2e}, more than {TOLERANCE:g}: not written")
+    return worst
+
+
+def export(net: MIMOUNet, path: Path, labels: Labels, *, dynamo: bool = False) -> float:
+    """Export, label, check, and only then write ``path``. Returns the largest difference from ONNX Runtime."""
+    model = to_onnx(net, dynamo=dynamo)
+    label(model, net, labels)
+    worst = check(model, net)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_bytes(model.SerializeToString())
+    os.replace(temporary, path)
+    return worst
+
+
+def main() -> None:
+    """Entry of ``python -m train.export``."""
+    parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
+    parser.add_argument("--preset", choices=list(PRESETS), required=True)
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--weights", type=Path, help="checkpoint: ours (the averaged weights) or a published one")
+    weights.add_argument("--lively", type=int, metavar="SEED", help="random weights of trained size")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--model-version", default="0", help="version written into the metadata")
+    parser.add_argument("--name", default="", help="name written into the metadata, such as mimo-unet-s@1")
+    parser.add_argument("--licence", default="")
+    parser.add_argument("--description", default="")
+    parser.add_argument("--dynamo", action="store_true", help="use PyTorch's newer exporter (needs onnxscript)")
+    a = parser.parse_args()
+    net = MIMOUNet.from_preset(a.preset)
+    try:
+        if a.weights is not None:
+            net.load_state_dict(load_weights(a.weights))
+        else:
+            lively_init(net, a.lively)
+        labels = Labels(a.preset, a.model_version, a.name, a.licence, a.description)
+        worst = export(net, a.output, labels, dynamo=a.dynamo)
+    except (ExportError, RuntimeError, OSError, ValueError) as e:
+        raise SystemExit(f"export failed: {e}") from None
+    size = a.output.stat().st_size
+    print(f"{a.output}: {size} bytes, within {worst:.1e} of ONNX Runtime", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

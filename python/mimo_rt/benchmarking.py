@@ -1,0 +1,241 @@
+"""Measuring runs and reporting them in trtexec's words: what `mimo-rt bench` computes, apart from its
+options.
+
+A run has three phases: pre-processing (pixels to the network's first tensor), compute (the network) and
+post-processing (the last tensor to pixels). A band-by-band run interleaves them; the engine adds each one up,
+so phases are durations. Latency is the wall clock of the host around the whole call. All times here are
+milliseconds unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+
+UNSTABLE = 2.5
+"""Coefficient of variation of the compute time, in percent, above which a run is called unstable."""
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Milliseconds that the engine spent in the three phases of one run."""
+
+    preprocessing: float
+    compute: float
+    postprocessing: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One run: host clock at its start and end (since measuring began), and its phases."""
+
+    start: float
+    end: float
+    phases: Phases
+
+    @property
+    def latency(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All runs of one measurement; walltime in milliseconds, from the first timed start to the last end."""
+
+    warm_up_runs: int
+    warm_up: float
+    timings: tuple[Timing, ...]
+
+    @property
+    def walltime(self) -> float:
+        return self.timings[-1].end - self.timings[0].start
+
+    @property
+    def throughput(self) -> float:
+        """Runs a second of wall clock."""
+        return 1000 * len(self.timings) / self.walltime
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Distribution of one quantity over all runs; `percentiles` maps a percentage to the value there."""
+
+    min: float
+    max: float
+    mean: float
+    median: float
+    percentiles: dict[float, float]
+    coefficient_of_variation: float
+    """Standard deviation over mean, in percent."""
+
+
+def percentile(ascending: Sequence[float], percentage: float) -> float:
+    """The value at trtexec's index max(N - 1 - int((1 - p/100) N), 0) of `ascending`; p in [0, 100].
+
+    The product is taken exactly, so that 90 % of ten runs leaves out one run and not, by rounding, none.
+    """
+    if not 0 <= percentage <= 100:
+        raise ValueError(f"a percentile lies in [0, 100], not {percentage:g}")
+    if not ascending:
+        raise ValueError("a percentile needs at least one value")
+    excluded = int((1 - Fraction(str(percentage)) / 100) * len(ascending))
+    return ascending[max(len(ascending) - 1 - excluded, 0)]
+
+
+def summarize(values: Sequence[float], percentages: Sequence[float]) -> Summary:
+    """Distribution of `values` (at least one)."""
+    ascending = sorted(values)
+    mean = math.fsum(ascending) / len(ascending)
+    return Summary(
+        min=ascending[0],
+        max=ascending[-1],
+        mean=mean,
+        median=statistics.median(ascending),
+        percentiles={p: percentile(ascending, p) for p in percentages},
+        coefficient_of_variation=100 * statistics.pstdev(ascending) / mean if mean > 0 else 0.0,
+    )
+
+
+def measure(
+    run: Callable[[], Phases],
+    *,
+    warm_up: float = 200,
+    duration: float = 3,
+    iterations: int = 10,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Trace:
+    """Calls `run` again and again: unrecorded for `warm_up` milliseconds, then at least `iterations` times
+    and for at least `duration` seconds. `warm_up` above zero means at least one unrecorded run. `clock` gives
+    seconds.
+    """
+    begin = clock()
+    warm_up_runs = 0
+    while 1000 * (clock() - begin) < warm_up:
+        run()
+        warm_up_runs += 1
+    origin = clock()
+    timings: list[Timing] = []
+    while len(timings) < max(iterations, 1) or clock() - origin < duration:
+        start = clock()
+        phases = run()
+        end = clock()
+        timings.append(Timing(1000 * (start - origin), 1000 * (end - origin), phases))
+    return Trace(warm_up_runs, 1000 * (origin - begin), tuple(timings))
+
+
+QUANTITIES: dict[str, Callable[[Timing], float]] = {
+    "Latency": lambda t: t.latency,
+    "Pre-processing": lambda t: t.phases.preprocessing,
+    "Compute Time": lambda t: t.phases.compute,
+    "Post-processing": lambda t: t.phases.postprocessing,
+}
+"""What a performance summary tells about, in its order."""
+
+
+def summaries(trace: Trace, percentages: Sequence[float]) -> dict[str, Summary]:
+    """The distribution of each of `QUANTITIES`."""
+    return {name: summarize([of(t) for t in trace.timings], percentages) for name, of in QUANTITIES.items()}
+
+
+def trace_lines(trace: Trace, average_runs: int) -> list[str]:
+    """The section `=== Trace details ===`: one line of means for every full group of `average_runs` runs."""
+    lines = ["=== Trace details ===", f"Trace averages of {average_runs} runs:"]
+    groups = len(trace.timings) // average_runs
+    for g in range(groups):
+        group = trace.timings[g * average_runs : (g + 1) * average_runs]
+
+        def mean(of: Callable[[Timing], float], group: Sequence[Timing] = group) -> float:
+            return math.fsum(map(of, group)) / len(group)
+
+        lines.append(
+            f"Average on {average_runs} runs"
+            f" - Compute latency: {mean(QUANTITIES['Compute Time']):.6g} ms"
+            f" - Host latency: {mean(QUANTITIES['Latency']):.6g} ms"
+            f" (pre-processing {mean(QUANTITIES['Pre-processing']):.6g} ms,"
+            f" post-processing {mean(QUANTITIES['Post-processing']):.6g} ms)"
+        )
+    return lines
+
+
+def summary_lines(trace: Trace, percentages: Sequence[float]) -> list[str]:
+    """The section `=== Performance summary ===`."""
+    lines = ["=== Performance summary ===", f"Throughput: {trace.throughput:.6g} qps"]
+    for name, s in summaries(trace, percentages).items():
+        line = f"{name}: min = {s.min:.6g} ms, max = {s.max:.6g} ms"
+        line += f", mean = {s.mean:.6g} ms, median = {s.median:.6g} ms"
+        for p, value in s.percentiles.items():
+            line += f", percentile({p:g}%) = {value:.6g} ms"
+        lines.append(line)
+    compute = math.fsum(t.phases.compute for t in trace.timings)
+    lines.append(f"Total Host Walltime: {trace.walltime / 1000:.6g} s")
+    lines.append(f"Total Compute Time: {compute / 1000:.6g} s")
+    return lines
+
+
+def warnings(trace: Trace) -> list[str]:
+    """What makes the figures of `trace` doubtful, in sentences; empty where nothing does."""
+    found = summaries(trace, [])
+    notes: list[str] = []
+    compute = found["Compute Time"]
+    if compute.coefficient_of_variation > UNSTABLE:
+        notes.append(
+            "Compute time is unstable, with coefficient of variation ="
+            f" {compute.coefficient_of_variation:.3g}%."
+            " Stop other work on this machine, fix its clock frequency, or raise --duration."
+        )
+    for name, cause in (
+        ("Pre-processing", "turning pixels into the network's input"),
+        ("Post-processing", "turning the network's output into pixels"),
+    ):
+        if found[name].median >= compute.median:
+            notes.append(
+                f"{name} is the bottleneck: {cause} takes {found[name].median:.6g} ms,"
+                f" the network {compute.median:.6g} ms (medians). The model or the image is very small."
+            )
+    return notes
+
+
+def times_json(trace: Trace) -> list[dict[str, float]]:
+    """What `--exportTimes` writes: one entry a run, milliseconds since measuring began, and durations."""
+    return [
+        {
+            "startMs": t.start,
+            "endMs": t.end,
+            "preprocessingMs": t.phases.preprocessing,
+            "computeMs": t.phases.compute,
+            "postprocessingMs": t.phases.postprocessing,
+            "latencyMs": t.latency,
+        }
+        for t in trace.timings
+    ]
+
+
+def summary_json(trace: Trace, percentages: Sequence[float]) -> dict[str, object]:
+    """The performance summary for programs; milliseconds, percentiles keyed by their percentage."""
+    result: dict[str, object] = {
+        "runs": len(trace.timings),
+        "warmUpRuns": trace.warm_up_runs,
+        "throughputQps": trace.throughput,
+        "hostWalltimeMs": trace.walltime,
+    }
+    keys = ("latencyMs", "preprocessingMs", "computeMs", "postprocessingMs")
+    for key, summary in zip(keys, summaries(trace, percentages).values(), strict=True):
+        entry: dict[str, object] = asdict(summary)
+        entry["percentiles"] = {f"{p:g}": value for p, value in summary.percentiles.items()}
+        result[key] = entry
+    return result
+
+
+def peak_memory() -> int | None:
+    """Largest resident size of this process so far in bytes; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -44,7 +44,10 @@ std::string reason(int error) {
 // Paths in messages are UTF-8 on every system.
 std::string quoted(const fs::path& path) {
   const std::u8string text = path.u8string();
-  return "'" + std::string(text.begin(), text.end()) + "'";
+  std::string out = "'";
+  out.append(text.begin(), text.end());
+  out += '\'';
+  return out;
 }
 
 [[noreturn]] void fail(ErrorKind kind, const std::string& what, const std::string& message) {

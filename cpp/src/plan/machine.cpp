@@ -84,7 +84,10 @@ Machine ask() {
     const std::string type = first_line(folder + "type");
     const std::string size = first_line(folder + "size");
     if (type.empty() || size.empty() || type == "Instruction") continue;
-    machine.add_cache("L" + first_line(folder + "level") + (type == "Data" ? "d" : ""), size);
+    std::string name = "L";
+    name += first_line(folder + "level");
+    if (type == "Data") name += 'd';
+    machine.add_cache(name, size);
   }
   machine.cores = sysconf(_SC_NPROCESSORS_ONLN);  // of the machine, whatever this process may use
   return machine;

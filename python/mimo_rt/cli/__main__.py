@@ -1,0 +1,8 @@
+"""`python -m mimo_rt.cli` is the command line `mimo-rt`."""
+
+import sys
+
+from mimo_rt.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""`mimo-rt build`: an ONNX file made ready for this machine, as a plan file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from mimo_rt.cli import OK, UsageError, options
+from mimo_rt.cli.console import Console
+from mimo_rt.sizes import format_bytes
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "build",
+        help="make a plan for this machine from an ONNX model",
+        description="Make a plan for this machine from an ONNX model. Plans are cached by themselves; a "
+        "plan file is "
+        "for those who want to keep or move one.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="ONNX file or bundled model")
+    parser.add_argument("-o", "--output", required=True, metavar="PLAN", help="where to write the plan")
+    parser.add_argument("--backend", default="auto", help="auto (default) or cpu")
+    parser.add_argument("--precision", default="fp32", help="fp32 (default)")
+    parser.add_argument(
+        "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"
+    )
+    parser.add_argument("-t", "--threads", type=options.count, default=0, help="threads to time tactics with")
+    parser.add_argument(
+        "--no-cache", dest="cache", action="store_false", help="neither read nor write the plan cache"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from mimo_rt.engine import build
+
+    target = Path(args.output)
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; name the plan file")
+    if target.exists() and not args.force:
+        raise UsageError(f"{target} exists already; --force overwrites it")
+    start = time.perf_counter()
+    engine = build(
+        args.model,
+        backend=args.backend,
+        precision=args.precision,
+        target=args.target,
+        threads=args.threads,
+        cache=args.cache,
+    )
+    engine.save(target)
+    info = engine.info
+    Console(args.quiet).say(
+        f"{args.model} -> {target}: {format_bytes(target.stat().st_size)}, {info.precision} on "
+        f"{info.target}, "
+        f"{info.origin}, {time.perf_counter() - start:.2f} s"
+    )
+    return OK

@@ -1,0 +1,312 @@
+"""`mimo-rt deblur`: photos in, sharper photos out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import stat
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimo_rt.cli import OK, SOME_FAILED, UsageError, exit_code, options, sentence
+from mimo_rt.cli.console import Console, ProgressBar
+from mimo_rt.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from mimo_rt.deblurrer import Deblurrer
+    from mimo_rt.image_io import Picture
+
+_FORMATS = {
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "jpg": "JPEG",
+    "webp": "WEBP",
+    "tiff": "TIFF",
+    "tif": "TIFF",
+    "bmp": "BMP",
+}
+_EPILOG = """\
+examples:
+  mimo-rt deblur photo.jpg                 writes photo.deblurred.jpg beside it
+  mimo-rt deblur photo.jpg sharp.png       the output's name chooses the format
+  mimo-rt deblur a.jpg b.jpg -o sharp/     several photos into a folder, under their names
+  mimo-rt deblur photos/ -o sharp/         a folder with all folders in it
+  cat photo.jpg | mimo-rt deblur - > sharp.jpg
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "deblur",
+        help="remove motion blur from photos",
+        description="Remove motion blur from photos (PNG, JPEG, WebP, TIFF, BMP). EXIF, colour profile, "
+        "resolution, "
+        "alpha and 16 bits are kept; no file is overwritten without --force.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="IN", help="a photo, a folder, or - for standard input; IN OUT"
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or - for standard output")
+    parser.add_argument(
+        "-m", "--model", default="mimo-unet-s", help="bundled model, ONNX file or plan (%(default)s)"
+    )
+    parser.add_argument(
+        "-t", "--threads", type=options.count, default=0, help="threads; 0: all cores (default)"
+    )
+    parser.add_argument("--memory", type=options.memory, help="most that a run may allocate, such as 512M")
+    parser.add_argument(
+        "--strength",
+        type=options.strength,
+        default=1.0,
+        help="0 (nothing) to 1.5; 1 is the model's own (default)",
+    )
+    parser.add_argument(
+        "--quality", type=options.quality, help="of JPEG and WebP, 1 to 100 (input's, at least 92)"
+    )
+    parser.add_argument(
+        "--format", choices=sorted(_FORMATS), help="output format; else by name, else the input's"
+    )
+    parser.add_argument(
+        "--max-pixels", type=options.pixels, default=500_000_000, help="refuse larger photos (default 500M)"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--json", action="store_true", help="a report on standard output")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.set_defaults(func=run)
+
+
+@dataclass
+class Job:
+    """One photo to do. None stands for standard input and output."""
+
+    source: Path | None
+    target: Path | None
+
+    @property
+    def name(self) -> str:
+        return str(self.source) if self.source is not None else "standard input"
+
+    @property
+    def target_name(self) -> str:
+        return str(self.target) if self.target is not None else "standard output"
+
+
+def run(args: argparse.Namespace) -> int:
+    console = Console(args.quiet)
+    jobs = plan_jobs(args.inputs, args.output, args.format)
+    if args.json and any(job.target is None for job in jobs):
+        raise UsageError("--json and a picture on standard output cannot both be had; give an output file")
+    if any(job.target is None for job in jobs) and sys.stdout.isatty():
+        raise UsageError("a picture is not written to a terminal; redirect the output or give -o FILE")
+    if not jobs:
+        console.fail(f"no photos found in {', '.join(args.inputs)}")
+        return SOME_FAILED
+
+    from PIL import Image
+
+    from mimo_rt.deblurrer import Deblurrer
+
+    Image.MAX_IMAGE_PIXELS = None  # --max-pixels takes its place, before anything is decoded
+    warnings.simplefilter("ignore")  # what Pillow thinks of tags; what matters to the photo is said as a note
+
+    start = time.perf_counter()
+    deblurrer = Deblurrer(args.model, threads=args.threads, memory=args.memory)
+    info = deblurrer.engine.info
+    if info.origin.startswith("built"):
+        console.say(f"{info.origin} ({time.perf_counter() - start:.1f} s)")
+
+    reports, codes = [], []
+    for job in jobs:
+        try:
+            reports.append(_deblur(job, deblurrer, args, console))
+        except (KeyboardInterrupt, BrokenPipeError):
+            raise
+        except Exception as error:
+            from mimo_rt.errors import Error
+
+            if not isinstance(error, (Error, MemoryError)):
+                raise
+            text = sentence(error)
+            named = text if job.source is None or job.source.name in text else f"{job.name}: {text}"
+            console.fail(named)
+            codes.append(exit_code(error))
+            reports.append(
+                {"input": job.name, "output": None, "error": text, "code": getattr(error, "code", None)}
+            )
+    if args.json:
+        report = {"model": args.model, "target": info.target, "threads": deblurrer.threads, "files": reports}
+        print(json.dumps(report, indent=2))
+    if len(jobs) > 1:
+        console.say(f"{len(jobs) - len(codes)} of {len(jobs)} photos done")
+    if not codes:
+        return OK
+    return codes[0] if len(set(codes)) == 1 and len(codes) == len(jobs) else SOME_FAILED
+
+
+def plan_jobs(inputs: list[str], output: str | None, format: str | None) -> list[Job]:
+    """Which file becomes which. UsageError where that is not clear."""
+    if output is None and len(inputs) == 2:
+        inputs, output = inputs[:1], inputs[1]
+    sources = [None if text == "-" else Path(text) for text in inputs]
+    suffix = f".{format}" if format else None
+    folders = [source for source in sources if source is not None and source.is_dir()]
+    if len(sources) == 1 and not folders:
+        return [Job(sources[0], _single_target(sources[0], output, suffix))]
+    if output is None:
+        what = "a folder" if len(sources) == 1 else "several photos"
+        raise UsageError(f"{what} as input needs -o FOLDER for the output")
+    root = Path(output)
+    if output == "-" or None in sources:
+        raise UsageError("standard input and output take one photo only")
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"several photos need a folder for the output, and {output} is a file")
+    jobs = []
+    for source in sources:
+        assert source is not None
+        if source.is_dir():
+            found = _photos_in(source, root)
+            jobs += [Job(photo, _renamed(root / photo.relative_to(source), suffix)) for photo in found]
+        else:
+            jobs.append(Job(source, _renamed(root / source.name, suffix)))
+    targets: dict[Path | None, Job] = {}
+    for job in jobs:
+        other = targets.setdefault(job.target, job)
+        if other is not job:
+            raise UsageError(f"{other.name} and {job.name} would both become {job.target_name}")
+    return jobs
+
+
+def _single_target(source: Path | None, output: str | None, suffix: str | None) -> Path | None:
+    if output == "-" or (output is None and source is None):
+        return None
+    if output is None:
+        assert source is not None
+        return _renamed(source.with_name(f"{source.stem}.deblurred{source.suffix}"), suffix)
+    target = Path(output)
+    if target.is_dir() or output.endswith(("/", os.sep)):
+        if source is None:
+            raise UsageError(f"standard input has no name to use in the folder {output}; give a file")
+        return _renamed(target / source.name, suffix)
+    return target
+
+
+def _renamed(path: Path, suffix: str | None) -> Path:
+    from mimo_rt.image_io.formats import format_of
+
+    if suffix is None or format_of(path) == _FORMATS[suffix[1:]]:
+        return path
+    return path.with_suffix(suffix)
+
+
+def _photos_in(folder: Path, output: Path) -> list[Path]:
+    """Every photo below a folder, by name, but not what lies in the output folder; links to folders are not
+    followed."""
+    from mimo_rt.image_io.formats import is_image_name
+
+    found: list[Path] = []
+    inside = output.resolve()
+    for path, folders, names in os.walk(folder):
+        here = Path(path)
+        folders[:] = sorted(name for name in folders if (here / name).resolve() != inside)
+        found += [here / name for name in sorted(names) if is_image_name(name) and not name.startswith(".")]
+    return found
+
+
+def _deblur(job: Job, deblurrer: Deblurrer, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    from mimo_rt import image_io
+    from mimo_rt.errors import ImageError, make
+
+    clock = [time.perf_counter()]
+    if job.target is not None and not args.force and job.target.is_file():
+        raise make(ImageError, "image.exists", f"{job.target} exists already; --force overwrites it")
+    source = job.source if job.source is not None else sys.stdin.buffer.read()
+    picture = image_io.read(source, name=job.name, max_pixels=args.max_pixels)
+    format = _format(job, picture, args.format)
+    notes = picture.notes + image_io.check_writable(picture, format)
+    bound = deblurrer.memory_for(picture.height, picture.width)
+    console.say(
+        f"{job.name}: {picture.width}x{picture.height} {picture.kind}; up to {format_bytes(bound)} for the "
+        "network "
+        f"and {format_bytes(2 * picture.pixels.nbytes)} for the picture"
+    )
+    for note in notes:
+        console.say(f"{job.name}: note: {note}")
+    clock.append(time.perf_counter())
+    with ProgressBar(job.name, quiet=args.quiet) as bar:
+        sharp = deblurrer.run(picture.pixels, strength=args.strength, progress=bar)
+    clock.append(time.perf_counter())
+    data = image_io.encode(picture, sharp, format, quality=args.quality)
+    if job.target is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        _make_folder(job.target.parent)
+        image_io.write_file(job.target, data, overwrite=args.force)
+    clock.append(time.perf_counter())
+    reading, running, writing = (after - before for before, after in pairwise(clock))
+    console.say(
+        f"{job.name} -> {job.target_name}: {clock[-1] - clock[0]:.2f} s "
+        f"(read {reading:.2f}, deblur {running:.2f}, write {writing:.2f})"
+    )
+    return {
+        "input": job.name,
+        "output": job.target_name,
+        "format": format,
+        "width": picture.width,
+        "height": picture.height,
+        "channels": picture.channels,
+        "bits": picture.bits,
+        "seconds": {"read": reading, "deblur": running, "write": writing},
+        "memory_bound_bytes": bound,
+        "picture_bytes": 2 * picture.pixels.nbytes,
+        "notes": notes,
+    }
+
+
+def _format(job: Job, picture: Picture, wanted: str | None) -> str:
+    """The format to write: as asked, else as the output's name says, else the input's."""
+    from mimo_rt.errors import ImageError, make
+    from mimo_rt.image_io.formats import SPOKEN, format_of
+
+    if wanted is not None:
+        return _FORMATS[wanted]
+    if job.target is None:
+        return picture.format
+    named = format_of(job.target)
+    if named is not None:
+        return named
+    if not job.target.suffix or _is_special(job.target):
+        return picture.format
+    raise make(
+        ImageError,
+        "image.format",
+        f"cannot write {job.target}: {job.target.suffix} is none of the formats {SPOKEN}; --format chooses "
+        "one",
+    )
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path names a device or a pipe."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _make_folder(folder: Path) -> None:
+    from mimo_rt.errors import ImageError, make
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise make(
+            ImageError, "image.write", f"cannot make the folder {folder}: {error.strerror or error}"
+        ) from error

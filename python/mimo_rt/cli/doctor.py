@@ -1,0 +1,145 @@
+"""`mimo-rt doctor`: what this installation and this machine have, and what is missing, for people and for bug
+reports."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from mimo_rt.cli import MODEL, OK
+
+_EXTRAS = {
+    "16-bit colour (formats)": ("imagecodecs", "tifffile"),
+    "training (train)": ("torch", "onnx", "onnxruntime"),
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "doctor",
+        help="check the installation and this machine",
+        description="Print versions, processor, instruction sets, cache folder, models and extras, for "
+        "people and for "
+        "bug reports. Exit code 3 where mimo_rt cannot run here.",
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON, on standard output")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    report = examine()
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        for topic, facts in report.items():
+            if isinstance(facts, dict):
+                print(topic)
+                for name, value in facts.items():
+                    print(f"  {name:<24}  {value}")
+            else:
+                for fact in facts or ["none: all is well"]:
+                    print(f"{topic}: {fact}")
+    return MODEL if report["problems"] else OK
+
+
+def examine() -> dict[str, Any]:
+    """All findings; `problems` is a list of sentences, empty where all is well."""
+    problems: list[str] = []
+    versions = {"python": f"{platform.python_version()} ({sys.executable})"}
+    engine: dict[str, str] = {}
+    try:
+        from mimo_rt import _core
+
+        versions["mimo_rt"] = _core.__version__
+        engine["runs here"] = ", ".join(_core.targets())
+        engine["compiled in"] = ", ".join(_core.compiled_targets())
+        if not _core.targets():
+            problems.append("no instruction set of this build runs on this processor")
+    except ImportError as error:
+        problems.append(f"the compiled module cannot be loaded: {error}")
+    for name in ("numpy", "Pillow"):
+        versions[name] = version_of(name) or "missing"
+        if versions[name] == "missing":
+            problems.append(f"{name} is missing; reinstall mimo_rt")
+    versions["system"] = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    folder, usable = cache_folder()
+    models = {}
+    from mimo_rt.models import bundled
+
+    for model in bundled():
+        sound = model.path.is_file() and model.path.stat().st_size == model.bytes
+        models[model.id] = "there" if sound else "damaged or missing; reinstall mimo_rt"
+        if not sound:
+            problems.append(f"the bundled model {model.id} is {models[model.id]}")
+    extras = {}
+    for what, packages in _EXTRAS.items():
+        found = {name: version_of(name) for name in packages}
+        missing = [name for name, version in found.items() if version is None]
+        there = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+        lacking = f" (missing: {', '.join(missing)})" if there and missing else ""
+        extras[what] = (there or "not installed") + lacking
+    extras["NVIDIA GPU (tensorrt)"] = "this version has no GPU backend; everything runs on the processor"
+    return {
+        "versions": versions,
+        "processor": {"model": processor(), "cores usable": str(usable_cores())},
+        "instruction sets": engine,
+        "plan cache": {"folder": str(folder), "state": usable},
+        "models": models or {"bundled": "none in this build"},
+        "extras": extras,
+        "problems": problems,
+    }
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package, None where it is not there."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "present" if util.find_spec(package) else None
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cache_folder() -> tuple[Path | None, str]:
+    """Where plans are kept, and whether that works."""
+    base = os.environ.get("MIMO_RT_CACHE")
+    if base:
+        folder = Path(base)
+    elif os.environ.get("XDG_CACHE_HOME"):
+        folder = Path(os.environ["XDG_CACHE_HOME"]) / "mimo_rt"
+    else:
+        try:
+            folder = Path.home() / ".cache" / "mimo_rt"
+        except RuntimeError:
+            return None, "no home folder: plans live in memory only"
+    existing = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return folder, f"not writable ({error.strerror}): plans live in memory only"
+    plans = len(list(folder.glob("*.plan"))) if folder.is_dir() else 0
+    return folder, f"writable, {plans} plans"

@@ -1,0 +1,257 @@
+"""Deblurrer: an engine plus working memory and everything about images; arrays and Pillow images in, the same
+out."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimo_rt import _core, models, pixels
+from mimo_rt.engine import Engine, open_engine
+from mimo_rt.errors import ImageError, ImageNote, make
+from mimo_rt.sizes import parse_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Picture = TypeVar("Picture", NDArray[Any], Image.Image)
+
+Model = Engine | str | os.PathLike[str] | bytes
+Progress = Callable[[float], object]
+"""Called with the fraction done in [0, 1]; returning False (not None) ends the run with ImageError."""
+
+MAX_STRENGTH = 1.5
+
+
+class Deblurrer:
+    """Removes motion blur from images, with one engine and one set of working memory.
+
+    model: an Engine, a path to an ONNX or plan file, bytes of either, or a bundled model's name. threads: 0
+    for all cores that this process may use. memory: most bytes that a run may allocate, a number or a text
+    such as "512M"; None for as much as is best. order: channel order of colour arrays, "rgb" or "bgr" (Pillow
+    images know their own). strength: 0 gives the input back bit for bit, 1 the network's result, up to 1.5
+    exaggerates it.
+
+    Runs of one Deblurrer wait for each other; to run several images at once, make one a thread from a shared
+    Engine. Raises ModelError, PlanError or BackendError where the model cannot be had, ImageError for options
+    that make no sense.
+    """
+
+    def __init__(
+        self,
+        model: Model = "mimo-unet-s",
+        *,
+        threads: int = 0,
+        memory: int | str | None = None,
+        order: str = "rgb",
+        strength: float = 1.0,
+    ) -> None:
+        if order not in ("rgb", "bgr"):
+            raise make(ImageError, "image.order", f'order must be "rgb" or "bgr", not {order!r}')
+        if threads < 0:
+            raise make(ImageError, "image.threads", f"threads must be 0 (all cores) or more, got {threads}")
+        try:
+            limit = 0 if memory is None else parse_bytes(memory)
+        except ValueError as error:
+            raise make(ImageError, "image.memory", f"memory: {error}") from None
+        self._strength = _checked_strength(strength)
+        self._bgr = order == "bgr"
+        self._engine = model if isinstance(model, Engine) else open_engine(model, threads=threads)
+        self._core = _core.Deblurrer(self._engine._core, threads=threads, memory=limit)
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses."""
+        return self._core.threads
+
+    @property
+    def last_times(self) -> dict[str, float]:
+        """Seconds that the last run took: total, input (pixels to tensors), compute, output (tensors to
+        pixels)."""
+        return self._core.last_times
+
+    def memory_for(self, height: int, width: int) -> int:
+        """Bytes that a run at this size allocates at most, packed weights included; the images themselves
+        stand apart. MemoryLimitError where `memory` is too little for it."""
+        return self._core.memory_for(height, width)
+
+    @overload
+    def run(
+        self,
+        image: NDArray[Any],
+        *,
+        out: NDArray[Any] | None = None,
+        strength: float | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[Any]: ...
+    @overload
+    def run(
+        self,
+        image: Image.Image,
+        *,
+        out: None = None,
+        strength: float | None = None,
+        progress: Progress | None = None,
+    ) -> Image.Image: ...
+    def run(
+        self,
+        image: NDArray[Any] | Image.Image,
+        *,
+        out: NDArray[Any] | None = None,
+        strength: float | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[Any] | Image.Image:
+        """Deblur one image.
+
+        image: an array (H, W) or (H, W, C) of uint8, uint16 or float32 (in [0, 1]; the result is clipped to
+        it), where C = 1 is grey, 2 grey and alpha, 3 colour, 4 colour and alpha, any strides, any size from
+        1x1; or a Pillow image. Returns the same kind, of the same size, type and channels; alpha is carried
+        over untouched, grey comes back grey. Palette, 1-bit and CMYK images come back as RGB or RGBA, with an
+        ImageNote warning. out: an array of the image's shape and dtype to put the result in; it may be the
+        image itself. strength: overrides the Deblurrer's. progress: called with the fraction done; returning
+        False ends the run.
+
+        Raises ImageError for anything else (another dtype, no pixels, NaN or infinity), MemoryLimitError
+        where the run does not fit into the memory allowed. Releases the interpreter lock while it runs.
+        """
+        amount = self._strength if strength is None else _checked_strength(strength)
+        if isinstance(image, np.ndarray):
+            return self._run_array(np.asarray(image), out, amount, self._bgr, progress)
+        if not (hasattr(image, "mode") and hasattr(image, "getbands")):
+            hint = "; open the file first" if isinstance(image, (str, os.PathLike)) else ""
+            raise make(
+                ImageError,
+                "image.type",
+                f"run takes an ndarray or a Pillow image, not {type(image).__name__}{hint}",
+            )
+        if out is not None:
+            raise make(ImageError, "image.out", "out is for arrays; a Pillow image is always returned anew")
+        return self._run_pil(image, amount, progress)
+
+    def _run_pil(self, image: Image.Image, strength: float, progress: Progress | None) -> Image.Image:
+        from mimo_rt.pil import from_pil, to_pil
+
+        try:
+            converted = from_pil(image)
+        except (OSError, SyntaxError, ValueError) as error:  # lazily opened files decode here
+            raise make(ImageError, "image.decode", f"Pillow could not decode the image: {error}") from error
+        for note in converted.notes:
+            warnings.warn(note, ImageNote, stacklevel=3)
+        result = self._run_array(converted.pixels, None, strength, False, progress)
+        sharp = to_pil(result, converted.mode)
+        sharp.info = {k: v for k, v in image.info.items() if k != "transparency"}
+        if not converted.keeps_profile:
+            sharp.info.pop("icc_profile", None)
+        return sharp
+
+    def _run_array(
+        self,
+        image: NDArray[Any],
+        out: NDArray[Any] | None,
+        strength: float,
+        bgr: bool,
+        progress: Progress | None,
+    ) -> NDArray[Any]:
+        pixels.check(image)
+        if out is None:
+            result: NDArray[Any] = np.empty(image.shape, image.dtype)
+        else:
+            pixels.check_out(out, image)
+            result = np.asarray(out)
+        source = pixels.readable(image)
+        if out is not None and np.may_share_memory(source, result):
+            source = source.copy()
+        direct = result.dtype.isnative and result.flags.aligned
+        work = result if direct else np.empty(image.shape, source.dtype)
+        cancelled: list[BaseException] = []
+
+        def tick(done: float) -> bool:
+            # In the interpreter, so Ctrl-C arrives here. What is raised ends the run and is raised again below.
+            try:
+                return progress is None or progress(done) is not False
+            except BaseException as error:
+                cancelled.append(error)
+                return False
+
+        try:
+            self._core.run(
+                pixels.colour(source), pixels.colour(work), bgr=bgr, strength=strength, progress=tick
+            )
+        except ImageError:
+            if cancelled:
+                raise cancelled[0] from None
+            raise
+        if image.ndim == 3 and image.shape[2] == 2:
+            work[:, :, 1] = source[:, :, 1]
+        if work is not result:
+            result[...] = work
+        return result if out is None else out
+
+    def __repr__(self) -> str:
+        return f"<mimo_rt.Deblurrer {self.threads} threads, {self._engine!r}>"
+
+
+def _checked_strength(strength: float) -> float:
+    if not 0.0 <= strength <= MAX_STRENGTH:
+        raise make(
+            ImageError, "image.strength", f"strength must be between 0 and {MAX_STRENGTH}, got {strength}"
+        )
+    return float(strength)
+
+
+_KEPT = 4
+_kept: OrderedDict[tuple[object, ...], Deblurrer] = OrderedDict()
+_kept_lock = threading.Lock()
+
+
+def deblur(
+    image: Picture,
+    model: Model = "mimo-unet-s",
+    *,
+    threads: int = 0,
+    memory: int | str | None = None,
+    order: str = "rgb",
+    strength: float = 1.0,
+    progress: Progress | None = None,
+) -> Picture:
+    """Deblur one image: `Deblurrer(model, ...).run(image)`, with the last few Deblurrers kept for the next
+    call.
+
+    Takes what Deblurrer and Deblurrer.run take, returns what Deblurrer.run returns, and raises what they
+    raise.
+    """
+    key = (_identity(model), threads, memory, order)
+    with _kept_lock:
+        deblurrer = _kept.get(key)
+        if deblurrer is None:
+            deblurrer = Deblurrer(model, threads=threads, memory=memory, order=order)
+            _kept[key] = deblurrer
+            while len(_kept) > _KEPT:
+                _kept.popitem(last=False)
+        else:
+            _kept.move_to_end(key)
+    return deblurrer.run(image, strength=strength, progress=progress)
+
+
+def _identity(model: Model) -> object:
+    """What tells one model from another; a file that has changed is another model."""
+    if isinstance(model, (Engine, bytes)) or (isinstance(model, str) and models.find(model) is not None):
+        return model
+    path = Path(model)
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)  # opening it gives the error
+    return str(path.resolve()), status.st_mtime_ns, status.st_size

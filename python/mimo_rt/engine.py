@@ -1,0 +1,225 @@
+"""Engine: a loaded plan, ready to run; made from an ONNX file, a bundled model or a saved plan."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimo_rt import _core, models
+from mimo_rt.errors import BackendError, ImageError, ModelError, PlanError, make
+
+BACKENDS = ("auto", "cpu")
+PRECISIONS = ("fp32",)
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine is, for people and programs."""
+
+    target: str
+    """Instruction set that it runs on, such as "AVX2"."""
+    precision: str
+    origin: str
+    """Where the plan came from: "cache hit", "built: no cached plan", "plan file"..."""
+    producer: str
+    """The version of mimo_rt that made the plan."""
+    channels: tuple[int, int]
+    """Channels of the network's input and output."""
+    stride: int
+    """The network takes heights and widths that are multiples of this; Deblurrer pads to it."""
+    receptive_field: tuple[int, int]
+    """How many pixels the output looks before and after itself, in rows and in columns alike."""
+    parameters: int
+    macs_per_pixel: float
+    """Multiply-adds of convolutions for one input pixel."""
+    packed_bytes: int
+    """Bytes that the weights take, packed for the kernels."""
+    key: dict[str, str]
+    """What the plan was made from and for."""
+    metadata: dict[str, str]
+    """The metadata of the ONNX file."""
+
+
+class Engine:
+    """A network made ready for this machine. Immutable: one engine serves many Deblurrers and threads.
+
+    Made by `mimo_rt.build` from an ONNX file, by `Engine.load` from a plan file.
+    """
+
+    __slots__ = ("_core", "_lock", "_runner")
+
+    def __init__(self, core: _core.Engine) -> None:
+        self._core = core
+        self._lock = threading.Lock()
+        self._runner: _core.Deblurrer | None = None
+
+    @staticmethod
+    def load(plan: str | os.PathLike[str] | bytes) -> Engine:
+        """From a plan file or its bytes. PlanError where it is damaged or foreign, BackendError where this
+        machine lacks the instruction set that it was made for."""
+        return Engine(_core.Engine.load(plan if isinstance(plan, bytes) else os.fspath(plan)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file (to a temporary name first, then renamed). PlanError where it cannot be
+        written."""
+        self._core.save(os.fspath(path))
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is: instruction set, size, receptive field, origin..."""
+        core = self._core
+        return EngineInfo(
+            target=core.target,
+            precision=core.precision,
+            origin=core.origin,
+            producer=core.producer,
+            channels=core.channels,
+            stride=core.stride,
+            receptive_field=core.receptive_field,
+            parameters=core.parameters,
+            macs_per_pixel=core.macs_per_pixel,
+            packed_bytes=core.packed_bytes,
+            key=core.key,
+            metadata=core.metadata,
+        )
+
+    def layers(self) -> list[dict[str, Any]]:
+        """One dictionary a layer, in running order: name, op, kernel, block, level, in_channels,
+        out_channels, kernel_size, stride, epilogue, macs_per_pixel."""
+        return self._core.layers()
+
+    def infer(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The raw network: no padding, no clipping.
+
+        x: float32 (N, C, H, W), N >= 1, C the network's input channels, H and W multiples of `info.stride`;
+        any strides. Returns float32 (N, C_out, H, W). Anything else: ImageError.
+        """
+        channels_in, channels_out = self._core.channels
+        stride = self._core.stride
+        if not isinstance(x, np.ndarray) or x.dtype != np.float32 or not x.dtype.isnative:
+            found = f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__
+            raise make(ImageError, "image.dtype", f"infer takes a float32 array (N, C, H, W), not a {found}")
+        if x.ndim != 4 or x.shape[1] != channels_in or 0 in x.shape:
+            raise make(
+                ImageError,
+                "image.shape",
+                f"infer takes an array (N, {channels_in}, H, W) with no empty axis, got {x.shape}",
+            )
+        if x.shape[2] % stride or x.shape[3] % stride:
+            raise make(
+                ImageError,
+                "image.size",
+                f"infer takes heights and widths that are multiples of {stride}, got "
+                f"{x.shape[2]}x{x.shape[3]}; "
+                "Deblurrer.run pads by itself",
+            )
+        if not x.flags.aligned:
+            x = x.copy()
+        with self._lock:
+            if self._runner is None:
+                self._runner = _core.Deblurrer(self._core)
+            runner = self._runner
+        y = np.empty((x.shape[0], channels_out, *x.shape[2:]), np.float32)
+        for source, destination in zip(x, y, strict=True):
+            runner.infer(source, destination)
+        return y
+
+    def __repr__(self) -> str:
+        core = self._core
+        return (
+            f"<mimo_rt.Engine {core.precision} on {core.target}, {core.parameters / 1e6:.2f} M parameters, "
+            f"{core.origin}>"
+        )
+
+
+def build(
+    model: str | os.PathLike[str] | bytes,
+    *,
+    backend: str = "auto",
+    precision: str = "fp32",
+    target: str | None = None,
+    threads: int = 0,
+    cache: bool = True,
+) -> Engine:
+    """Make an Engine from a model.
+
+    model: path of an ONNX file, its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
+    backend: "auto" or "cpu". precision: "fp32". target: an instruction set by name ("AVX2"), None for the
+    best that this processor has. threads: how many to time tactics with, 0 for all cores. cache: keep the
+    plan in the user's cache folder, and take it from there if it is the very same.
+
+    Raises ModelError where the model cannot be read or is not supported, BackendError where backend,
+    precision or target are not to be had here.
+    """
+    if backend not in BACKENDS:
+        raise make(
+            BackendError,
+            "backend.unknown",
+            f"there is no backend {backend!r} here; those that exist are {', '.join(BACKENDS)}",
+        )
+    if precision not in PRECISIONS:
+        raise make(
+            BackendError,
+            "backend.precision",
+            f"the cpu backend has no precision {precision!r}; it has {', '.join(PRECISIONS)}",
+        )
+    if threads < 0:
+        raise make(BackendError, "backend.threads", f"threads must be 0 (all cores) or more, got {threads}")
+
+    def make_engine(source: str | bytes) -> Engine:
+        core = _core.Engine.build(
+            source, precision=precision, target=target or "", threads=threads, cache=cache
+        )
+        return Engine(core)
+
+    if isinstance(model, bytes):
+        return make_engine(model)
+    shipped = models.find(model) if isinstance(model, str) else None
+    if shipped is None:
+        return make_engine(str(existing_file(model)))
+    engine = make_engine(str(shipped.path))
+    found = engine.info.key.get("model_sha256")
+    if found != shipped.sha256:
+        raise make(
+            ModelError,
+            "model.damaged",
+            f"the bundled model {shipped.id} is not what was shipped (sha256 {found}); reinstall mimo_rt",
+        )
+    return engine
+
+
+def existing_file(model: str | os.PathLike[str]) -> Path:
+    """`model` as the path of a regular file; ModelError, which lists the bundled names, where it is none."""
+    path = Path(model)
+    if path.is_file():
+        return path
+    what = (
+        "is a folder, not a model" if path.is_dir() else "is neither a file nor the name of a bundled model"
+    )
+    raise make(ModelError, "model.not_found", f"{os.fspath(model)!r} {what} (bundled: {models.names()})")
+
+
+def open_engine(model: str | os.PathLike[str] | bytes, *, threads: int = 0, cache: bool = True) -> Engine:
+    """An Engine from whatever names one: a bundled model, an ONNX file or a plan file (told apart by what is
+    in them), or the bytes of either."""
+    if isinstance(model, str) and models.find(model) is not None:
+        return build(model, threads=threads, cache=cache)
+    source = model if isinstance(model, bytes) else str(existing_file(model))
+    try:
+        return Engine(_core.Engine.load(source))
+    except PlanError as error:
+        if error.code != NOT_A_PLAN:
+            raise
+    return build(model, threads=threads, cache=cache)
+
+
+NOT_A_PLAN = "plan.not_a_plan"
+"""Code of the error that the core gives for a file that does not begin as a plan does."""
+
+__all__ = ["Engine", "EngineInfo", "build", "open_engine"]

@@ -1,0 +1,28 @@
+"""Photo files: read with all that belongs to the photo, written back with it, never half and never over
+another.
+
+PNG, JPEG, WebP, TIFF and BMP. EXIF, ICC profile, XMP and resolution travel along; the orientation tag is
+applied once. 16-bit grey works with Pillow alone, 16-bit colour through the extra `formats` (imagecodecs for
+PNG, tifffile for TIFF: one upstream, released several times a year, wheels for every platform; Pillow has no
+16-bit colour, and OpenCV would drop profiles). Without the extra such a file is an error, since Pillow would
+cut it to 8 bits in silence.
+"""
+
+from mimo_rt.image_io.formats import FORMATS, format_of, is_image_name
+from mimo_rt.image_io.picture import Metadata, Picture
+from mimo_rt.image_io.read import DEFAULT_MAX_PIXELS, read
+from mimo_rt.image_io.replace import write_file
+from mimo_rt.image_io.write import check_writable, encode
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "FORMATS",
+    "Metadata",
+    "Picture",
+    "check_writable",
+    "encode",
+    "format_of",
+    "is_image_name",
+    "read",
+    "write_file",
+]

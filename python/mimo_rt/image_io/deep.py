@@ -1,0 +1,75 @@
+"""16-bit colour, which Pillow cannot hold: read and written through the extra `formats`."""
+
+from __future__ import annotations
+
+import io
+import struct
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+
+from mimo_rt.errors import ImageError, make
+from mimo_rt.image_io import png
+from mimo_rt.pixels import Pixels
+
+
+def _extra(module: str, what: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ImportError:
+        raise make(
+            ImageError,
+            "image.needs_formats",
+            f'{what} needs the extra "formats", else it could only be handled as 8 bits: '
+            "pip install 'mimo-rt[formats]'",
+        ) from None
+
+
+def is_deep_png(data: bytes) -> bool:
+    """Whether a PNG file has 16 bits and more than Pillow's plain 16-bit grey."""
+    if len(data) < 33:
+        return False
+    bits, colour = struct.unpack_from("BB", data, 24)
+    return bits == 16 and (colour != 0 or any(kind == b"tRNS" for kind, _ in png.chunks(data)))
+
+
+def read_png(data: bytes) -> Pixels:
+    """uint16 H x W x 2, 3 or 4. ImageError without the extra; decoding errors pass through."""
+    codecs = _extra("imagecodecs", "a PNG file with 16-bit colour")
+    pixels: Pixels = codecs.png_decode(data)
+    transparent = next((body for kind, body in png.chunks(data) if kind == b"tRNS"), None)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if transparent is not None and channels in (1, 3) and len(transparent) == 2 * channels:
+        key = np.frombuffer(transparent, ">u2")
+        colour = pixels.reshape(*pixels.shape[:2], channels)
+        alpha = np.where((colour == key).all(axis=2), 0, 65535).astype(np.uint16)
+        pixels = np.concatenate([colour, alpha[:, :, None]], axis=2)
+    return pixels
+
+
+def write_png(pixels: Pixels) -> bytes:
+    """A plain PNG file of 16 bits from uint16 H x W x 2, 3 or 4."""
+    codecs = _extra("imagecodecs", "writing a PNG file with 16-bit colour")
+    return bytes(codecs.png_encode(np.ascontiguousarray(pixels)))
+
+
+def read_tiff(data: bytes) -> tuple[Pixels, int]:
+    """(uint16 H x W x 2, 3 or 4, orientation tag) of the first page. ImageError without the extra, and for
+    what is neither grey nor RGB; decoding errors pass through."""
+    tifffile = _extra("tifffile", "a TIFF file with 16-bit colour")
+    _extra("imagecodecs", "a TIFF file with 16-bit colour")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        if page.dtype != np.uint16 or int(page.photometric) not in (1, 2) or page.imagedepth != 1:
+            raise make(
+                ImageError,
+                "image.mode",
+                f"a TIFF file of {page.dtype} {page.photometric.name} pixels cannot be deblurred; convert "
+                "it to RGB",
+            )
+        pixels: Pixels = page.asarray()
+        if pixels.ndim == 3 and int(page.planarconfig) == 2:
+            pixels = np.moveaxis(pixels, 0, 2)
+        tag = page.tags.get(274)
+        return pixels, int(tag.value) if tag is not None else 1

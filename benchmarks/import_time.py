@@ -2,8 +2,8 @@
 
     python benchmarks/import_time.py
 
-The package loads its parts on first use, so two lines are given: the package alone, and with everything a run needs.
-Each process says how long its own import took, so the interpreter's start is not in the figures.
+The package loads its parts on first use, so two lines are given: the package alone, and with everything a run
+needs. Each process says how long its own import took, so the interpreter's start is not in the figures.
 """
 
 from __future__ import annotations

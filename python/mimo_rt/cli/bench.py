@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimo_rt import benchmarking
+from mimo_rt.cli import OK, UsageError, options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,9 +42,8 @@ EXPLANATIONS = (
 )
 
 
-def add_parser(subparsers: Any) -> None:
-    """Registers the verb."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
         "bench",
         help="time a model, in trtexec's words",
         description="Time a model; report latency, throughput and memory in the words of TensorRT's trtexec.",
@@ -77,14 +77,14 @@ def add_parser(subparsers: Any) -> None:
     )
     inference.add_argument("--loadInputs", metavar="FILE", help="an image to run on instead of random pixels")
     inference.add_argument(
-        *("-t", "--threads"), type=_at_least(0), default=0, metavar="N", help="0 for all cores (default)"
+        *("-t", "--threads"), type=options.count, default=0, metavar="N", help="0 for all cores (default)"
     )
     inference.add_argument(
-        "--memory", type=_memory, metavar="SIZE", help="most that a run may allocate: 512M, 2G"
+        "--memory", type=options.memory, metavar="SIZE", help="most that a run may allocate: 512M, 2G"
     )
     inference.add_argument(
         "--warmUp",
-        type=_at_least(0),
+        type=options.count,
         default=200,
         metavar="MS",
         help="milliseconds before timing begins (default 200)",
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     log.plain(f"&&&& PASSED {name}")
     if args.json:
         print(json.dumps(report, indent=2))
-    return 0
+    return OK
 
 
 def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
@@ -155,7 +155,7 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     memory_before = benchmarking.peak_memory()
     image = _load_image(args.loadInputs) if args.loadInputs else None
     if image is not None and args.shapes is not None and args.shapes != image.shape[:2]:
-        raise _usage_error(f"--shapes does not fit the image, which is {image.shape[0]}x{image.shape[1]}")
+        raise UsageError(f"--shapes does not fit the image, which is {image.shape[0]}x{image.shape[1]}")
     _log_options(args, log, image)
 
     start = time.perf_counter()
@@ -387,11 +387,6 @@ def _enabled(value: object) -> str:
     return "Enabled" if value else "Disabled"
 
 
-def _usage_error(text: str) -> SystemExit:
-    print(f"mimo-rt bench: error: {text}", file=sys.stderr)
-    return SystemExit(2)
-
-
 def _shape(text: str) -> tuple[int, int]:
     """ "720x1280", "1x3x720x1280" or "image:1x3x720x1280" as (height, width)."""
     match = re.fullmatch(r"(?:[^:]+:)?(?:1x3x)?(\d+)x(\d+)", text)
@@ -421,15 +416,6 @@ def _seconds(text: str) -> float:
     if not 0 <= value < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return value
-
-
-def _memory(text: str) -> int:
-    from mimo_rt.sizes import parse_bytes
-
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _at_least(least: int) -> Callable[[str], int]:

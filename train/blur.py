@@ -1,9 +1,11 @@
-"""Synthesis of motion blur: camera shake as paths of homographies, and a second layer that moves on its own.
+"""Synthesis of motion blur: camera shake as paths of homographies, and a second layer that moves on its
+own.
 
-A photograph is seen from a run of camera poses that is smooth in time and passes through the identity in its middle;
-what the poses see is averaged, in sRGB or in (nearly) linear light. So the sharp picture of the pair is the untouched
-photograph, and it stands in the middle of the blur. In some pairs a second layer with a soft mask moves on a path of
-its own and covers and uncovers what lies behind it. Sensor noise and rounding to 8 bits come last.
+A photograph is seen from a run of camera poses that is smooth in time and passes through the identity in
+its middle; what the poses see is averaged, in sRGB or in (nearly) linear light. So the sharp picture of the
+pair is the untouched photograph, and it stands in the middle of the blur. In some pairs a second layer with
+a soft mask moves on a path of its own and covers and uncovers what lies behind it. Sensor noise and
+rounding to 8 bits come last.
 """
 
 from __future__ import annotations
@@ -24,14 +26,15 @@ MARGIN = 20
 class Shake:
     """What a blur is drawn from. Lengths are in pixels of the network's input.
 
-    length: the range that the length of a shift path is drawn from, uniformly (largest distance between two poses).
-    rotation: standard deviation of the largest rotation, in degrees. zoom: of the largest change of scale.
-    tilt: of the perspective terms, as displacement in pixels at the crop's edge.
-    layer: share of pairs that have a moving layer (the caller draws it). linear: share averaged in linear light (gamma 2.2) instead of sRGB.
-    noise: largest standard deviation of the noise, of the range [0, 1]. poses: how many poses are averaged (odd).
+    length: the range that the length of a shift path is drawn from, uniformly (largest distance between two
+    poses). rotation: standard deviation of the largest rotation, in degrees. zoom: of the largest change of
+    scale. tilt: of the perspective terms, as displacement in pixels at the crop's edge. layer: share of
+    pairs that have a moving layer (the caller draws it). linear: share averaged in linear light (gamma 2.2)
+    instead of sRGB. noise: largest standard deviation of the noise, of the range [0, 1]. poses: how many
+    poses are averaged (odd).
     """
 
-    length: tuple[float, float] = (1.0, 10.0)
+    length: tuple[float, float] = (1.0, 8.0)
     rotation: float = 0.25
     zoom: float = 0.004
     tilt: float = 0.4
@@ -49,7 +52,7 @@ class Shake:
 
 
 MILD = Shake(length=(1.0, 4.0))
-HEAVY = Shake(length=(4.0, 10.0))
+HEAVY = Shake(length=(4.0, 8.0))
 
 
 def smooth_path(rng: np.random.Generator, poses: int, dims: int) -> NDArray[np.float64]:
@@ -72,7 +75,7 @@ def path_length(shifts: NDArray[np.float64]) -> float:
 
 
 def homographies(rng: np.random.Generator, shake: Shake, size: int) -> NDArray[np.float64]:
-    """One camera path as matrices (poses, 3, 3) in pixels about the crop's centre; the middle one is the identity."""
+    """One camera path as matrices (poses, 3, 3) in pixels about the crop's centre, identity in the middle."""
     shifts = smooth_path(rng, shake.poses, 2)
     shifts *= rng.uniform(*shake.length) / max(path_length(shifts), 1e-9)
     others = smooth_path(rng, shake.poses, 4)
@@ -92,10 +95,12 @@ def homographies(rng: np.random.Generator, shake: Shake, size: int) -> NDArray[n
 
 
 def _grid(h: Tensor, height: int, width: int) -> Tensor:
-    """Sampling grid (poses, height, width, 2) for grid_sample, whose source has MARGIN pixels more on every side."""
+    """Sampling grid (poses, height, width, 2) for a source with MARGIN pixels more on every side."""
     ys = torch.arange(height, dtype=torch.float32) - (height - 1) / 2.0
     xs = torch.arange(width, dtype=torch.float32) - (width - 1) / 2.0
-    points = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width), torch.ones(height, width)], -1)
+    points = torch.stack(
+        [xs.expand(height, width), ys[:, None].expand(height, width), torch.ones(height, width)], -1
+    )
     seen = points.reshape(1, -1, 3) @ h.transpose(1, 2).float()
     seen = seen[..., :2] / seen[..., 2:]
     span = torch.tensor([(width + 2 * MARGIN - 1) / 2.0, (height + 2 * MARGIN - 1) / 2.0])
@@ -103,7 +108,7 @@ def _grid(h: Tensor, height: int, width: int) -> Tensor:
 
 
 def _warp(source: Tensor, h: NDArray[np.float64], height: int, width: int) -> Tensor:
-    """What every pose sees of ``source`` (C, height + 2 MARGIN, width + 2 MARGIN): (poses, C, height, width)."""
+    """What every pose sees of ``source`` (C, H + 2 MARGIN, W + 2 MARGIN): (poses, C, H, W)."""
     grid = _grid(torch.from_numpy(h), height, width)
     batch = source.unsqueeze(0).expand(h.shape[0], -1, -1, -1)
     return F.grid_sample(batch, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
@@ -111,7 +116,9 @@ def _warp(source: Tensor, h: NDArray[np.float64], height: int, width: int) -> Te
 
 def soft_mask(rng: np.random.Generator, height: int, width: int) -> Tensor:
     """A random blob with a soft rim, float32 (1, height, width) in [0, 1], covering very roughly a third."""
-    coarse = torch.from_numpy(rng.normal(size=(1, 1, int(rng.integers(3, 7)), int(rng.integers(3, 7)))).astype(np.float32))
+    coarse = torch.from_numpy(
+        rng.normal(size=(1, 1, int(rng.integers(3, 7)), int(rng.integers(3, 7)))).astype(np.float32)
+    )
     field = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)[0]
     softness = float(rng.uniform(0.02, 0.15))
     return torch.sigmoid((field - float(rng.uniform(0.0, 0.5))) / softness)
@@ -126,12 +133,15 @@ def synthesize(
 ) -> tuple[Tensor, Tensor]:
     """One (blurred, sharp) pair from a photograph.
 
-    photo: float32 (3, H + 2 MARGIN, W + 2 MARGIN) in [0, 1]. other: a second one of that size, for the moving layer; without
-    it there is none. Returns two float32 (3, H, W) in [0, 1], both on the grid of 8 bits.
+    photo: float32 (3, H + 2 MARGIN, W + 2 MARGIN) in [0, 1]. other: a second one of that size, for the
+    moving layer; without it there is none. Returns two float32 (3, H, W) in [0, 1], both on the grid of 8
+    bits.
     """
     height, width = photo.shape[1] - 2 * MARGIN, photo.shape[2] - 2 * MARGIN
     if height < 1 or width < 1:
-        raise ValueError(f"photo of {tuple(photo.shape)} is smaller than its margin of {MARGIN} pixels a side")
+        raise ValueError(
+            f"photo of {tuple(photo.shape)} is smaller than its margin of {MARGIN} pixels a side"
+        )
     size = max(height, width)
     gamma = 2.2 if rng.random() < shake.linear else 1.0
     sharp = _centre(photo)
@@ -150,7 +160,9 @@ def synthesize(
     blurred = seen.mean(0).clamp_min(0.0) ** (1.0 / gamma)
     sigma = float(rng.uniform(0.0, shake.noise)) if rng.random() < 0.7 else 0.0
     if sigma > 0.0:
-        blurred = blurred + torch.from_numpy(rng.normal(0.0, sigma, size=tuple(blurred.shape)).astype(np.float32))
+        blurred = blurred + torch.from_numpy(
+            rng.normal(0.0, sigma, size=tuple(blurred.shape)).astype(np.float32)
+        )
     return to_8bit(blurred), to_8bit(sharp)
 
 

@@ -1,6 +1,8 @@
-"""Where training samples come from: photographs to blur, folders of real pairs, and pairs whose target is the input.
+"""Where training samples come from: photographs to blur, folders of real pairs, and pairs whose target is
+the input.
 
-Images stay in memory as uint8 (H, W, 3). A batch is drawn with a `numpy` generator alone, so a seed gives the same batches.
+Images stay in memory as uint8 (H, W, 3). A batch is drawn with a `numpy` generator alone, so a seed gives
+the same batches.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def load_pairs(folder: Path, first: int = 0, last: int | None = None) -> list[Pair]:
-    """The (blurred, sharp) pairs of ``folder/blur`` and ``folder/sharp``, matched by name; a slice of them by order."""
+    """A slice, by order of name, of the (blurred, sharp) pairs in ``folder/blur`` and ``folder/sharp``."""
     pairs = []
     for blurred in list_images(folder / "blur")[first:last]:
         sharp = folder / "sharp" / blurred.name
@@ -91,12 +93,17 @@ class Mix:
 class Source:
     """Draws training batches from photographs and real pairs held in memory.
 
-    photographs: uint8 images of any size (too small ones are refused). pairs: real (blurred, sharp) images, by folder; folders
-    are drawn from evenly.
+    photographs: uint8 images of any size (too small ones are refused). pairs: real (blurred, sharp) images,
+    by folder; folders are drawn from evenly.
     """
 
     def __init__(
-        self, photographs: Sequence[Pixels], pairs: Sequence[Sequence[Pair]], mix: Mix, shake: Shake, seed: int
+        self,
+        photographs: Sequence[Pixels],
+        pairs: Sequence[Sequence[Pair]],
+        mix: Mix,
+        shake: Shake,
+        seed: int,
     ) -> None:
         least = mix.crop + 2 * MARGIN
         self.photographs = [p for p in photographs if min(p.shape[:2]) >= least]

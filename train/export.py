@@ -1,9 +1,9 @@
 """Export to ONNX: ``python -m train.export --preset mimo-unet-s --weights FILE -o mimo-unet-s.onnx``.
 
-Writes the full-resolution output as an fp32 ONNX file with free batch, height and width (input ``image``, output
-``deblurred``, both NCHW in [0, 1], height and width divisible by 4), checks it with onnx.checker and against ONNX Runtime,
-and writes nothing where the two disagree by more than 1e-5. ``--lively SEED`` takes random weights of trained size instead
-of a file: what error figures are measured on.
+Writes the full-resolution output as an fp32 ONNX file with free batch, height and width (input ``image``,
+output ``deblurred``, both NCHW in [0, 1], height and width divisible by 4), checks it with onnx.checker and
+against ONNX Runtime, and writes nothing where the two disagree by more than 1e-5. ``--lively SEED`` takes
+random weights of trained size instead of a file: what error figures are measured on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import hashlib
 import io
-import os
 import sys
 import tempfile
 import warnings
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
+import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
 import torch
 
 from train.fit import load_weights
@@ -59,7 +58,7 @@ def weights_digest(net: MIMOUNet) -> str:
 
 
 def to_onnx(net: MIMOUNet, *, dynamo: bool = False) -> onnx.ModelProto:
-    """The network as an ONNX model, unchecked. ``dynamo`` uses PyTorch's newer exporter, which needs onnxscript."""
+    """The network as an unchecked ONNX model. ``dynamo``: by PyTorch's newer exporter (onnxscript)."""
     module = FullResolution(net).eval()
     example = torch.zeros(1, 3, 64, 96)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -121,7 +120,7 @@ def label(model: onnx.ModelProto, net: MIMOUNet, labels: Labels) -> None:
 
 
 def check(model: onnx.ModelProto, net: MIMOUNet) -> float:
-    """Largest absolute difference from ONNX Runtime over a few sizes; raises ExportError beyond the tolerance."""
+    """Largest difference from ONNX Runtime over a few sizes; raises ExportError beyond the tolerance."""
     onnx.checker.check_model(model, full_check=True)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     net.eval()
@@ -133,22 +132,26 @@ def check(model: onnx.ModelProto, net: MIMOUNet) -> float:
             wanted = net(image)[2].numpy()
         given = session.run([OUTPUT], {INPUT: image.numpy()})[0]
         if given.shape != wanted.shape or not np.isfinite(given).all():
-            raise ExportError(f"ONNX Runtime returned {given.shape} at {height}x{width}, or numbers that are not finite")
+            raise ExportError(
+                f"ONNX Runtime returned {given.shape} at {height}x{width}, or numbers that are not finite"
+            )
         worst = max(worst, float(np.abs(given - wanted).max()))
     if worst > TOLERANCE:
-        raise ExportError(f"ONNX Runtime differs from PyTorch by {worst:.2e}, more than {TOLERANCE:g}: not written")
+        raise ExportError(
+            f"ONNX Runtime differs from PyTorch by {worst:.2e}, more than {TOLERANCE:g}: not written"
+        )
     return worst
 
 
 def export(net: MIMOUNet, path: Path, labels: Labels, *, dynamo: bool = False) -> float:
-    """Export, label, check, and only then write ``path``. Returns the largest difference from ONNX Runtime."""
+    """Export, label, check, and only then write ``path``. Returns the difference from ONNX Runtime."""
     model = to_onnx(net, dynamo=dynamo)
     label(model, net, labels)
     worst = check(model, net)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
     temporary.write_bytes(model.SerializeToString())
-    os.replace(temporary, path)
+    temporary.replace(path)
     return worst
 
 
@@ -157,14 +160,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
     parser.add_argument("--preset", choices=list(PRESETS), required=True)
     weights = parser.add_mutually_exclusive_group(required=True)
-    weights.add_argument("--weights", type=Path, help="checkpoint: ours (the averaged weights) or a published one")
+    weights.add_argument(
+        "--weights", type=Path, help="checkpoint: ours (the averaged weights) or a published one"
+    )
     weights.add_argument("--lively", type=int, metavar="SEED", help="random weights of trained size")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model-version", default="0", help="version written into the metadata")
     parser.add_argument("--name", default="", help="name written into the metadata, such as mimo-unet-s@1")
     parser.add_argument("--licence", default="")
     parser.add_argument("--description", default="")
-    parser.add_argument("--dynamo", action="store_true", help="use PyTorch's newer exporter (needs onnxscript)")
+    parser.add_argument(
+        "--dynamo", action="store_true", help="use PyTorch's newer exporter (needs onnxscript)"
+    )
     a = parser.parse_args()
     net = MIMOUNet.from_preset(a.preset)
     try:

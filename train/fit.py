@@ -1,9 +1,10 @@
-"""Training by the clock: ``python -m train.fit --recipe train/recipes/small-cpu.yaml --out RUN --minutes 120``.
+"""Training by the clock: ``python -m train.fit --recipe train/recipes/small-cpu.yaml --out RUN --minutes
+120``.
 
-The rate is constant for a share of the time and then falls to zero in a line, where time is what was spent training: a process
-that was stopped or starved does not lose its decay. ``--until HH:MM`` is an end by the wall clock that squeezes what is left
-into what remains. Averaged weights (EMA) are what is measured and what is kept in ``RUN/ema.pt``; ``RUN/last.pt`` resumes;
-``RUN/curve.csv`` is the curve.
+The rate is constant for a share of the time and then falls to zero in a line, where time is what was spent
+training: a process that was stopped or starved does not lose its decay. ``--until HH:MM`` is an end by the
+wall clock that squeezes what is left into what remains. Averaged weights (EMA) are what is measured and
+what is kept in ``RUN/ema.pt``; ``RUN/last.pt`` resumes; ``RUN/curve.csv`` is the curve.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped,unused-ignore]
 from torch import Tensor
 
 from train import holdout
@@ -65,7 +66,7 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path, changes: list[str] | None = None) -> Recipe:
-        """The recipe at ``path`` with ``key=value`` changes on top; raises RecipeError on an unknown key or value."""
+        """The recipe at ``path`` with ``key=value`` changes on top; raises RecipeError."""
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         if not isinstance(entries, dict):
             raise RecipeError(f"{path} is not a table of entries")
@@ -98,7 +99,7 @@ class Recipe:
         return Shake(**entries)
 
     def source(self, photos: Path | None, data: Path | None, seed: int) -> Source:
-        """Reads the images into memory. Folders of real pairs that are absent are an error: a recipe means them."""
+        """Reads the images into memory; a folder that the recipe names and is absent is an error."""
         images: list[Pixels] = []
         if photos is not None:
             for path in list_images(photos / "train"):
@@ -119,7 +120,7 @@ class Recipe:
 
 
 class Clock:
-    """Share of the run that is over, from active seconds, a budget in minutes and an end by the wall clock."""
+    """Share of the run that is over: active seconds against a budget and an end by the wall clock."""
 
     def __init__(self, minutes: float | None, until: float | None, active: float = 0.0) -> None:
         if minutes is None and until is None:
@@ -159,11 +160,11 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     """Write a checkpoint beside ``path`` and rename it, so that there is always a whole one."""
     temporary = path.with_name(path.name + ".partial")
     torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint, ours or a published one ({"model": ...} or bare). Nothing in it is executed."""
+    """The weights of a checkpoint, ours or a published one. Nothing in it is executed."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("ema", "model", "params", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -190,7 +191,7 @@ class Average:
 
 
 class Validation:
-    """Small fixed sets and the mean gain of a network on each, in dB (for sharp photographs: the PSNR itself)."""
+    """Small fixed sets and a network's mean gain on each, in dB (for sharp photographs the PSNR)."""
 
     COLUMNS = ("mild", "heavy", "gopro", "reds", "sharp")
 
@@ -198,7 +199,7 @@ class Validation:
         self.sets: dict[str, holdout.Images] = {}
         if photos is not None and (photos / "holdout").is_dir():
             images = holdout.photographs(photos)
-            self.sets.update(holdout.mild_and_heavy(images, count, size))
+            self.sets.update(holdout.mild_and_heavy(images, count, count, size))
             self.sets["sharp"] = holdout.sharp(images, 2 * size)
         if data is not None:
             self.sets.update(holdout.real_sets(data, 2 * size, reds_each=4))
@@ -226,7 +227,14 @@ class Fit:
     """A training run: its state and its loop."""
 
     def __init__(
-        self, recipe: Recipe, out: Path, clock: Clock, photos: Path | None, data: Path | None, *, seed_offset: int = 0
+        self,
+        recipe: Recipe,
+        out: Path,
+        clock: Clock,
+        photos: Path | None,
+        data: Path | None,
+        *,
+        seed_offset: int = 0,
     ) -> None:
         self.recipe = recipe
         self.out = out
@@ -315,7 +323,7 @@ class Fit:
         return gains
 
     def run(self, every: float, checkpoint: float = 180.0, max_steps: int | None = None) -> None:
-        """Train until the clock, ``max_steps`` or an interrupt ends it. ``every``: seconds between validations."""
+        """Train until the clock, ``max_steps`` or an interrupt; ``every``: seconds between validations."""
         self.report(self.clock.progress(time.time()))
         shown = saved = self.clock.active
         while not self.stop and (max_steps is None or self.step < max_steps):
@@ -349,7 +357,9 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="start from these weights")
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--threads", type=int, help="threads of torch (default: torch's own)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change an entry of the recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change an entry of the recipe"
+    )
     a = parser.parse_args()
     if a.threads:
         torch.set_num_threads(a.threads)

@@ -20,14 +20,16 @@ Images = list[tuple[Tensor, Tensor]]
 """(input, target) as float32 (3, H, W) in [0, 1]."""
 
 
-def synthetic(photographs: Sequence[Pixels], shake: Shake, count: int, size: int, seed: int) -> Images:
-    """``count`` synthesized pairs of ``size`` x ``size``, photographs in turn, crops with little detail drawn again.
+def synthetic(photos: Sequence[Pixels], shake: Shake, count: int, size: int, seed: int) -> Images:
+    """``count`` synthesized pairs of ``size`` x ``size``, photographs in turn, crops with little detail
+    drawn again.
 
-    Half of them come from photographs at half size, where detail is finer. 4 in 10 have a moving layer, as in training.
+    Half of them come from photographs at half size, where detail is finer. 4 in 10 have a moving layer, as
+    in training.
     """
     rng = np.random.default_rng(seed)
     outer = size + 2 * MARGIN
-    pool = [p for p in photographs if min(p.shape[:2]) >= outer]
+    pool = [p for p in photos if min(p.shape[:2]) >= outer]
     if not pool:
         raise ValueError(f"no photograph is at least {outer} pixels high and wide")
 
@@ -55,11 +57,17 @@ def synthetic(photographs: Sequence[Pixels], shake: Shake, count: int, size: int
     return pairs
 
 
-def mild_and_heavy(photographs: Sequence[Pixels], count: int, size: int, seed: int = 2024) -> dict[str, Images]:
-    """The synthetic hold-out: ``count`` pairs of shake 1 to 4 pixels long and as many of 4 to 10 pixels."""
+def mild_and_heavy(
+    photos: Sequence[Pixels], mild: int, heavy: int, size: int, seed: int = 2024
+) -> dict[str, Images]:
+    """The synthetic hold-out: ``mild`` pairs of shake 1 to 4 pixels long and ``heavy`` pairs of 4 to 8
+    pixels.
+
+    3 to 4 of them is the training's own mix, whose lengths are uniform from 1 to 8 pixels.
+    """
     return {
-        "mild": synthetic(photographs, MILD, count, size, seed),
-        "heavy": synthetic(photographs, HEAVY, count, size, seed + 1),
+        "mild": synthetic(photos, MILD, mild, size, seed),
+        "heavy": synthetic(photos, HEAVY, heavy, size, seed + 1),
     }
 
 

@@ -1,8 +1,9 @@
 """MIMO-UNet in PyTorch: one class for every width and depth.
 
-The network is the one of Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring" (ICCV 2021).
-Parameter names equal those of the published checkpoints (``Encoder.0.layers.0.main.0.main.0.weight`` and so on), so
-their state dicts load unchanged; that is why attributes here are capitalised and why building blocks hold a ``main``.
+The network is the one of Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring" (ICCV
+2021). Parameter names equal those of the published checkpoints (``Encoder.0.layers.0.main.0.main.0.weight``
+and so on), so their state dicts load unchanged; that is why attributes here are capitalised and why
+building blocks hold a ``main``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BlocksPerLevel: TypeAlias = int | Sequence[int]
 
 @dataclass(frozen=True)
 class Preset:
-    """Shape of a named network: channels at level 1, ResBlocks at levels 1, 1/2, 1/4, dropout while training."""
+    """Shape of a named network: channels at level 1, ResBlocks at levels 1, 1/2, 1/4, dropout."""
 
     width: int
     num_res: tuple[int, int, int]
@@ -47,7 +48,7 @@ class BasicConv(nn.Module):
             conv = nn.ConvTranspose2d(cin, cout, kernel, stride=stride, padding=kernel // 2 - 1)
         else:
             conv = nn.Conv2d(cin, cout, kernel, stride=stride, padding=kernel // 2)
-        self.main = nn.Sequential(conv, nn.ReLU()) if relu else nn.Sequential(conv)
+        self.main = nn.Sequential(conv, nn.ReLU(inplace=True)) if relu else nn.Sequential(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.main(x)
@@ -55,7 +56,7 @@ class BasicConv(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two 3x3 convolutions around an identity; dropout, if any, acts on the branch and only while training."""
+    """Two 3x3 convolutions around an identity; dropout acts on the branch, only while training."""
 
     def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -135,10 +136,12 @@ def _up(x: Tensor) -> Tensor:
 
 
 def blocks_per_level(num_res: BlocksPerLevel) -> tuple[int, int, int]:
-    """``num_res`` as three counts, for the levels 1, 1/2, 1/4; raises ValueError if it is neither one nor three."""
+    """``num_res`` as three counts, for the levels 1, 1/2, 1/4; raises ValueError."""
     counts = (num_res,) * 3 if isinstance(num_res, int) else tuple(num_res)
     if len(counts) != 3 or any(n < 1 for n in counts):
-        raise ValueError(f"num_res must be one count or three (levels 1, 1/2, 1/4), each at least 1; got {num_res!r}")
+        raise ValueError(
+            f"num_res must be one count or three (levels 1, 1/2, 1/4), each at least 1; got {num_res!r}"
+        )
     return counts[0], counts[1], counts[2]
 
 
@@ -173,7 +176,9 @@ class MIMOUNet(nn.Module):
             [Blocks(4 * w, n4, dropout), Blocks(2 * w, n2, dropout), Blocks(w, n1, dropout)]
         )
         self.Convs = nn.ModuleList([BasicConv(4 * w, 2 * w, 1), BasicConv(2 * w, w, 1)])
-        self.ConvsOut = nn.ModuleList([BasicConv(4 * w, 3, 3, relu=False), BasicConv(2 * w, 3, 3, relu=False)])
+        self.ConvsOut = nn.ModuleList(
+            [BasicConv(4 * w, 3, 3, relu=False), BasicConv(2 * w, 3, 3, relu=False)]
+        )
         self.AFFs = nn.ModuleList([AFF(7 * w, w), AFF(7 * w, 2 * w)])
         self.FAM1 = FAM(4 * w)
         self.SCM1 = SCM(4 * w)
@@ -254,10 +259,11 @@ def _conv_of(basic: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d:
 def lively_init(net: MIMOUNet, seed: int = 0) -> MIMOUNet:
     """Fill ``net`` with lively weights: random ones of trained size, on which error figures mean something.
 
-    Kaiming normal (relu) everywhere, biases uniform in +-0.05, the second convolution of each ResBlock x 0.3, the three
-    output convolutions x 0.02. Where a level has more than 8 ResBlocks, the 0.3 shrinks by sqrt(8 / blocks): with 20 blocks
-    the output would otherwise stand at a hundred times the range of an image, which no trained network does, and fp32 itself
-    would err by 5e-4 there. The same seed gives the same weights. Returns ``net``.
+    Kaiming normal (relu) everywhere, biases uniform in +-0.05, the second convolution of each ResBlock x
+    0.3, the three output convolutions x 0.02. Where a level has more than 8 ResBlocks, the 0.3 shrinks by
+    sqrt(8 / blocks): with 20 blocks the output would otherwise stand at a hundred times the range of an
+    image, which no trained network does, and fp32 itself would err by 5e-4 there. The same seed gives the
+    same weights. Returns ``net``.
     """
     generator = torch.Generator().manual_seed(seed)
     _scaled_kaiming(net, 0.3, 0.02, generator, deepest=8)
@@ -271,7 +277,8 @@ def lively_init(net: MIMOUNet, seed: int = 0) -> MIMOUNet:
 def training_init(net: MIMOUNet, seed: int = 0) -> MIMOUNet:
     """Fill ``net`` so that it starts as the identity and learns at once. Returns ``net``.
 
-    Kaiming normal (relu), biases zero, the second convolution of each ResBlock x 0.1, the three output convolutions 0.
+    Kaiming normal (relu), biases zero, the second convolution of each ResBlock x 0.1, the three output
+    convolutions 0.
     """
     generator = torch.Generator().manual_seed(seed)
     _scaled_kaiming(net, 0.1, 0.0, generator)

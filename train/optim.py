@@ -1,9 +1,9 @@
 """Muon for the weights of convolutions, Adam for everything else, behind one optimizer.
 
-Muon (Jordan et al., 2024) replaces a layer's momentum by the nearest matrix whose singular values are all about one, found
-by a few steps of a Newton-Schulz iteration; every direction of a layer then learns at the same pace. Weights of
-convolutions count as matrices of output channels by everything else. Short trials on the small network learned more with it
-an hour than with Adam alone.
+Muon (Jordan et al., 2024) replaces a layer's momentum by the nearest matrix whose singular values are all
+about one, found by a few steps of a Newton-Schulz iteration; every direction of a layer then learns at the
+same pace. Weights of convolutions count as matrices of output channels by everything else. Short trials on
+the small network learned more with it an hour than with Adam alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-_QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients from the Muon authors: fast, singular values land in 0.7..1.2
+_QUINTIC = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # coefficients from the Muon authors: fast, singular values land in 0.7..1.2
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -25,7 +29,8 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+    result: Tensor = x.T if matrix.shape[0] > matrix.shape[1] else x
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -83,8 +88,8 @@ class Muon(torch.optim.Optimizer):
 def make_optimizer(net: nn.Module, kind: str, rate: float, rate_rest: float) -> Muon:
     """The optimizer of a recipe. Each group keeps its undecayed rate under ``base_lr``.
 
-    kind "muon": Muon with ``rate`` for convolution weights of at least 8 output channels, Adam with ``rate_rest`` for
-    the others and for biases. kind "adam": Adam with ``rate`` for everything.
+    kind "muon": Muon with ``rate`` for convolution weights of at least 8 output channels, Adam with
+    ``rate_rest`` for the others and for biases. kind "adam": Adam with ``rate`` for everything.
     """
     if kind == "adam":
         return Muon([{"params": list(net.parameters()), "lr": rate, "base_lr": rate}])

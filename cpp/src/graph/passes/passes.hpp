@@ -5,8 +5,9 @@
 
 namespace mimo_rt {
 
-// Runs every pass on an unfused graph (as the reader makes it: bare convs, copies with one epilogue step, concats) and
-// leaves the fused, topologically ordered graph that backends run. Meaning is kept; rounding may differ.
+// Runs every pass on an unfused graph (as the reader makes it: bare convs, copies with one epilogue step,
+// concats) and leaves the fused, topologically ordered graph that backends run. Meaning is kept; rounding may
+// differ.
 void optimize(Graph& graph);
 
 }  // namespace mimo_rt

@@ -1,0 +1,141 @@
+// A 1x1 convolution over parts of several resolutions becomes a sum of 1x1 convolutions, each at its own
+// part's resolution, because convolving 1x1 and repeating pixels may be done in either order.
+#include <map>
+#include <string>
+#include <utility>
+
+#include "graph/limits.hpp"
+#include "graph/passes/rewrite.hpp"
+
+namespace mimo_rt::passes {
+namespace {
+
+// Input channels [begin, end) of a convolution's weights.
+struct Channels {
+  std::int64_t begin = 0, end = 0;
+  auto operator<=>(const Channels&) const = default;
+};
+
+class Splitter {
+ public:
+  explicit Splitter(Graph& graph) : graph_(graph), maker_(makers(graph)) {}
+
+  bool run() {
+    bool changed = false;
+    std::vector<Node> old = std::move(graph_.nodes);
+    graph_.nodes.clear();
+    nodes_ = &old;
+    for (std::size_t i = 0; i < old.size(); ++i) {
+      const Node& n = old[i];
+      const auto levels = levels_of(n);
+      // Without room for the nodes that splitting adds, the network stays as it is.
+      const bool room = graph_.nodes.size() + (old.size() - i) + levels.size() < kMaxNodes;
+      if (levels.empty() || levels.rbegin()->first == 0 || !room) {
+        graph_.nodes.push_back(n);
+      } else {
+        split(n, levels);
+        changed = true;
+      }
+    }
+    return changed;
+  }
+
+ private:
+  struct Level {
+    std::vector<Part> parts;
+    std::vector<Channels> channels;
+  };
+
+  // The parts of a 1x1 convolution by how many doublings lie between their source and the convolution.
+  std::map<std::int32_t, Level> levels_of(const Node& n) const {
+    std::map<std::int32_t, Level> levels;
+    if (n.op != Op::conv || n.kernel_h != 1 || n.kernel_w != 1 || n.stride != 1) return levels;
+    std::int64_t channel = 0;
+    for (const Part& p : n.parts) {
+      const Node& source = (*nodes_)[maker_[p.value]];
+      const bool doubled = p.shift == 0 && is_plain_copy(source) && source.parts[0].shift < 0;
+      Level& level = levels[doubled ? -source.parts[0].shift : 0];
+      level.parts.push_back(doubled ? Part{source.parts[0].value, 0} : p);
+      const std::int64_t end = channel + graph_.values[p.value].channels;
+      level.channels.push_back({channel, end});
+      channel = end;
+    }
+    return levels;
+  }
+
+  void split(const Node& n, const std::map<std::int32_t, Level>& levels) {
+    const Value out = graph_.values[n.output];
+    const std::int32_t finest = levels.begin()->first;
+    ValueId coarser = 0;
+    std::int32_t coarser_up = 0;
+    for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
+      const auto& [up, group] = *level;
+      const bool last = up == finest;
+      Node part = n;
+      part.parts = group.parts;
+      part.weights = slice(n.weights, group.channels);
+      part.bias = last ? n.bias : kNone;
+      part.epilogue.clear();
+      if (level != levels.rbegin()) part.epilogue.push_back({EpilogueKind::add, coarser, coarser_up - up});
+      if (last && up == 0) {
+        part.epilogue.insert(part.epilogue.end(), n.epilogue.begin(), n.epilogue.end());
+        graph_.nodes.push_back(std::move(part));
+        return;
+      }
+      const std::string tail = "@1/" + std::to_string(1 << (out.scale + up));
+      part.name += tail;
+      part.output = static_cast<ValueId>(graph_.values.size());
+      graph_.values.push_back({out.name + tail, out.channels, out.scale + up});
+      coarser = part.output;
+      coarser_up = up;
+      graph_.nodes.push_back(std::move(part));
+    }
+    // No part has the full resolution: the sum is made at the finest there is and repeated. ReLUs may come
+    // before.
+    Node copy;
+    copy.op = Op::copy;
+    copy.name = n.name;
+    copy.parts = {{coarser, -finest}};
+    copy.output = n.output;
+    auto rest = n.epilogue.begin();
+    for (; rest != n.epilogue.end() && rest->kind == EpilogueKind::relu; ++rest)
+      graph_.nodes.back().epilogue.push_back(*rest);
+    copy.epilogue.assign(rest, n.epilogue.end());
+    graph_.nodes.push_back(std::move(copy));
+  }
+
+  // The weights of some input channels, one after another; convolutions that share weights share their
+  // slices.
+  std::int32_t slice(std::int32_t weights, const std::vector<Channels>& channels) {
+    const auto [at, is_new] =
+        slices_.try_emplace(std::pair{weights, channels}, static_cast<std::int32_t>(graph_.tensors.size()));
+    if (!is_new) return at->second;
+    const Tensor& from = graph_.tensors[static_cast<std::size_t>(weights)];
+    Tensor to;
+    to.dtype = from.dtype;
+    to.shape = from.shape;
+    to.shape[1] = 0;
+    for (const Channels& c : channels) to.shape[1] += c.end - c.begin;
+    const std::size_t width = size_of(from.dtype);
+    to.data.reserve(static_cast<std::size_t>(to.shape[0] * to.shape[1]) * width);
+    for (std::int64_t o = 0; o < from.shape[0]; ++o)
+      for (const Channels& c : channels) {
+        const std::byte* row = from.data.data() + static_cast<std::size_t>(o * from.shape[1]) * width;
+        to.data.insert(to.data.end(), row + static_cast<std::size_t>(c.begin) * width,
+                       row + static_cast<std::size_t>(c.end) * width);
+      }
+    graph_.tensors.push_back(std::move(to));
+    return at->second;
+  }
+
+  Graph& graph_;
+  const std::vector<std::size_t> maker_;
+  const std::vector<Node>* nodes_ = nullptr;
+  std::map<std::pair<std::int32_t, std::vector<Channels>>, std::int32_t> slices_;
+};
+
+}  // namespace
+
+bool split_pointwise(Graph& graph) { return Splitter(graph).run(); }
+
+}  // namespace mimo_rt::passes

@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from tiny_network import save_tiny
 
 from mimo_rt import benchmarking
 from mimo_rt.benchmarking import Phases, Timing, Trace
@@ -153,29 +152,7 @@ def test_peak_memory_grows_with_what_is_touched() -> None:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """image + conv3x3(relu(conv3x3(image))), 3 -> 8 -> 3 channels."""
-    rng = np.random.default_rng(1)
-
-    def weights(name: str, *shape: int) -> TensorProto:
-        return numpy_helper.from_array(rng.normal(0, 0.1, shape).astype(np.float32), name)
-
-    pads = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
-    graph = helper.make_graph(
-        [
-            helper.make_node("Conv", ["image", "w1", "b1"], ["a"], "first", **pads),
-            helper.make_node("Relu", ["a"], ["b"], "relu"),
-            helper.make_node("Conv", ["b", "w2", "b2"], ["c"], "second", **pads),
-            helper.make_node("Add", ["c", "image"], ["result"], "add"),
-        ],
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, "h", "w"])],
-        [helper.make_tensor_value_info("result", TensorProto.FLOAT, [1, 3, "h", "w"])],
-        [weights("w1", 8, 3, 3, 3), weights("b1", 8), weights("w2", 3, 8, 3, 3), weights("b2", 3)],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path = tmp_path_factory.mktemp("bench") / "tiny.onnx"
-    onnx.save(model, path)
-    return path
+    return save_tiny(tmp_path_factory.mktemp("bench") / "tiny.onnx")
 
 
 @pytest.fixture

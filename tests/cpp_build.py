@@ -1,7 +1,7 @@
 """Builds the C++ side once a test run, for the tests that need it.
 
-`MIMO_RT_BUILD` names the build folder to use and keep; the default is that of the CMake preset, inside the clone, so that
-the next run builds only what has changed.
+`MIMO_RT_BUILD` names the build folder to use and keep; the default is that of the CMake preset, inside the
+clone, so that the next run builds only what has changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The C++ example, as its users build it: against an installed mimo_rt, outside the tree; the same bits as Python."""
+"""The C++ example, as its users build it: against an installed mimo_rt, outside the tree; the same bits as
+Python."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpp_build import ROOT, cpp_build, run
-from tiny_network import save_tiny
+from onnx_models import mimo_unet
 
 import mimo_rt
 
@@ -35,7 +36,8 @@ def test_same_bits_as_python(
     program: Path, tmp_path: Path, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIMO_RT_CACHE", str(tmp_path / "cache"))
-    model = save_tiny(tmp_path / "tiny.onnx")
+    model = tmp_path / "tiny.onnx"
+    model.write_bytes(mimo_unet())
     pixels = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
     engine = mimo_rt.build(model, cache=False)
     expected = mimo_rt.Deblurrer(engine).run(pixels)
@@ -59,10 +61,7 @@ def test_errors_end_it_with_a_sentence(
     program: Path, tmp_path: Path, model: bytes | None, image: bytes, status: int, words: str
 ) -> None:
     path = tmp_path / "model.onnx"
-    if model is None:
-        save_tiny(path)
-    else:
-        path.write_bytes(model)
+    path.write_bytes(mimo_unet() if model is None else model)
     (tmp_path / "in.ppm").write_bytes(image)
     done = subprocess.run(
         [program, path, tmp_path / "in.ppm", tmp_path / "out.ppm"],

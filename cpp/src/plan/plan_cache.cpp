@@ -152,8 +152,7 @@ std::optional<Plan> lookup(const fs::path& folder, const PlanKey& key, std::stri
 bool store(const fs::path& folder, const Plan& plan) {
   if (folder.empty()) return false;
   std::error_code error;
-  fs::create_directories(folder, error);
-  if (!fs::is_directory(folder, error)) return false;
+  fs::create_directories(folder, error);  // where that fails, writing does
   try {
     // Not durable: after a power failure a damaged plan is found out and built again.
     write_file_atomically(cached_plan_path(folder, plan.key), write_plan(plan), false);

@@ -2,11 +2,14 @@
 // never a crash and never much memory.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <random>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "mimo_rt/error.hpp"
@@ -250,6 +253,56 @@ TEST(PlanFile, ForgedSectionsAreRefused) {
   const std::size_t graph_end = load64(bytes, row + 8) + load64(bytes, row + 16);
   ASSERT_NE(graph_end % 64, 0U);
   EXPECT_EQ(with(graph_end, 1), "plan.corrupt");  // between two sections, under no hash
+}
+
+// The place of some bytes that occur once in the file.
+std::size_t place_of(const Bytes& file, const Bytes& pattern) {
+  const auto found = std::search(file.begin(), file.end(), pattern.begin(), pattern.end());
+  EXPECT_TRUE(found != file.end());
+  return static_cast<std::size_t>(found - file.begin());
+}
+
+TEST(PlanFile, ForgedTensorsAndMetadataAreRefused) {
+  Plan plan = tiny_plan();
+  plan.graph.metadata = {{"name-1", "x"}, {"name-2", "y"}};
+  const Bytes bytes = write_plan(plan);
+  const auto text = [](std::string_view characters) {
+    const auto view = std::as_bytes(std::span(characters));
+    return Bytes(view.begin(), view.end());
+  };
+  Bytes forged = bytes;
+  forged[place_of(bytes, text("name-2")) + 5] = std::byte{'1'};  // the same name twice
+  reseal(forged);
+  EXPECT_EQ(code_of(forged), "plan.malformed");
+
+  Bytes place(16);  // of the second tensor: offset 64, length 8
+  place[0] = std::byte{64};
+  place[8] = std::byte{8};
+  const std::size_t at = place_of(bytes, place);
+  for (const auto& [offset, length] :
+       {std::pair(0, 8), std::pair(65, 8), std::pair(64, 65), std::pair(64, 0)}) {
+    forged = bytes;
+    forged[at] = static_cast<std::byte>(offset);
+    forged[at + 8] = static_cast<std::byte>(length);
+    reseal(forged);
+    EXPECT_EQ(code_of(forged), "plan.malformed") << offset << ", " << length;
+  }
+  const std::size_t weights = load64(bytes, plan_layout::kTableAt + 2 * plan_layout::kRowBytes + 8);
+  forged = bytes;
+  forged[weights + 63] = std::byte{1};  // between two tensors
+  reseal(forged);
+  EXPECT_EQ(code_of(forged), "plan.malformed");
+}
+
+// Bytes behind the last section, with the length of the file set so that it takes them in.
+TEST(PlanFile, BytesOutsideAllSectionsAreRefused) {
+  Bytes forged = write_plan(tiny_plan());
+  ASSERT_LT(std::to_integer<int>(forged[plan_layout::kLengthAt]), 255);
+  forged[plan_layout::kLengthAt] =
+      static_cast<std::byte>(std::to_integer<int>(forged[plan_layout::kLengthAt]) + 1);
+  forged.push_back(std::byte{0});
+  reseal(forged);
+  EXPECT_EQ(code_of(forged), "plan.malformed");
 }
 
 TEST(PlanFile, WriterRefusesWhatTheReaderWould) {

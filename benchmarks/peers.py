@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ if str(ROOT) not in sys.path:  # also when run as a script
 from benchmarks import runtimes  # noqa: E402
 
 REFERENCES = ("pytorch", "pytorch-channels-last", "onnxruntime")
+T = TypeVar("T")
+
 WRONG = 1e-2
 """An error above this means that a runtime computed something else; its times then say nothing."""
 
@@ -161,7 +163,7 @@ def picture(height: int, width: int, seed: int = 0) -> runtimes.Image:
     return steps.reshape(1, 3, height, width)
 
 
-def rotated(items: Sequence[Worker], turn: int) -> list[Worker]:
+def rotated(items: Sequence[T], turn: int) -> list[T]:
     """`items` from position `turn` on, around."""
     turn %= len(items)
     return [*items[turn:], *items[:turn]]

@@ -234,7 +234,7 @@ class Fit:
         photos: Path | None,
         data: Path | None,
         *,
-        seed_offset: int = 0,
+        validation_pairs: int = 32,
     ) -> None:
         self.recipe = recipe
         self.out = out
@@ -244,8 +244,8 @@ class Fit:
         self.net = recipe.network().train()
         self.average = Average(self.net, recipe.ema)
         self.optimizer: Muon = make_optimizer(self.net, recipe.optimizer, recipe.rate, recipe.rate_rest)
-        self.source = recipe.source(photos, data, recipe.seed + seed_offset)
-        self.validation = Validation(photos, data)
+        self.source = recipe.source(photos, data, recipe.seed)
+        self.validation = Validation(photos, data, validation_pairs)
         self.step = 0
         self.stop = False
         self.skipped = 0
@@ -353,6 +353,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="budget of active training time")
     parser.add_argument("--until", help="HH:MM of the local clock by which training ends")
     parser.add_argument("--every", type=float, default=360.0, help="active seconds between validations")
+    parser.add_argument(
+        "--validation-pairs", type=int, default=32, help="synthetic pairs, mild and heavy each"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
     parser.add_argument("--init", type=Path, help="start from these weights")
     parser.add_argument("--max-steps", type=int)
@@ -370,7 +373,7 @@ def main() -> None:
     try:
         recipe = Recipe.read(a.recipe, a.set)
         clock = Clock(a.minutes, parse_until(a.until, datetime.now()) if a.until else None)
-        fit = Fit(recipe, a.out, clock, a.photos, data)
+        fit = Fit(recipe, a.out, clock, a.photos, data, validation_pairs=a.validation_pairs)
     except (ValueError, FileNotFoundError) as e:
         parser.error(str(e))
     if a.init:

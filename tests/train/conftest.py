@@ -1,0 +1,8 @@
+"""Puts the repository's root on the path: the training package runs from a clone and is not installed."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))

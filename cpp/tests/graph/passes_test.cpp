@@ -1,0 +1,300 @@
+// The passes: each fuses what it says, nothing changes the result, and a MIMO-UNet comes down to
+// convolutions.
+#include "graph_testing.hpp"
+
+namespace mimo_rt::testing {
+namespace {
+
+TEST(Passes, ConvolutionTakesRelu) {
+  Sketch s;
+  s.relu(s.conv(0, 3));
+  const Graph g = s.optimized();
+  ASSERT_EQ(g.nodes.size(), 2u);
+  ASSERT_EQ(g.nodes[1].epilogue.size(), 1u);
+  EXPECT_EQ(g.nodes[1].epilogue[0].kind, EpilogueKind::relu);
+}
+
+TEST(Passes, ConvolutionWithTwoConsumersKeepsItsReluApart) {
+  Sketch s;
+  const ValueId c = s.conv(0, 3);
+  s.sum(s.conv(s.relu(c), 3), s.conv(c, 3));
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::copy), 1);
+  EXPECT_EQ(count(g, Op::conv), 3);
+}
+
+TEST(Passes, ResBlockIsTwoConvolutions) {
+  Sketch s;
+  const ValueId x = s.relu(s.conv(0, 4));
+  s.conv(s.sum(s.conv(s.relu(s.conv(x, 4)), 4), x), 3);
+  const Graph g = s.optimized();
+  ASSERT_EQ(g.nodes.size(), 5u);
+  EXPECT_EQ(count(g, Op::conv), 4);
+  EXPECT_EQ(g.nodes[3].epilogue.at(0).kind, EpilogueKind::add);
+  EXPECT_EQ(g.nodes[3].epilogue.at(0).value, g.nodes[1].output);
+}
+
+TEST(Passes, EitherOperandOfAnAddMayBeTheConvolution) {
+  for (const bool first : {false, true}) {
+    Sketch s;
+    const ValueId c = s.conv(0, 3);
+    first ? s.sum(c, 0) : s.sum(0, c);
+    const Graph g = s.optimized();
+    ASSERT_EQ(g.nodes.size(), 2u);
+    EXPECT_EQ(g.nodes[1].epilogue.at(0).kind, EpilogueKind::add);
+    EXPECT_EQ(g.nodes[1].epilogue.at(0).value, g.input);
+  }
+}
+
+TEST(Passes, FamIsTwoEpilogues) {
+  Sketch s;
+  const ValueId gate = s.conv(0, 4);
+  const ValueId x = s.relu(s.conv(0, 4));  // made after the gate: its convolution must move behind it
+  s.conv(s.sum(x, s.conv(s.product(x, gate), 4)), 3);
+  const Graph g = s.optimized();
+  EXPECT_EQ(g.nodes.size(), 5u);
+  EXPECT_EQ(count(g, Op::conv), 4);
+}
+
+TEST(Passes, ChainsOfEpiloguesKeepTheirOrder) {
+  Sketch s;
+  const ValueId a = s.conv(0, 4), b = s.conv(0, 4);
+  const ValueId keep = s.sum(a, b);  // both are used twice
+  s.conv(s.sum(keep, s.relu(s.sum(s.relu(s.product(s.conv(keep, 4), a)), b))), 3);
+  const Graph g = s.optimized();
+  bool found = false;
+  for (const Node& n : g.nodes) {
+    if (n.epilogue.size() < 4) continue;
+    found = true;
+    const std::vector<EpilogueKind> kinds = {n.epilogue[0].kind, n.epilogue[1].kind, n.epilogue[2].kind,
+                                             n.epilogue[3].kind};
+    EXPECT_EQ(kinds, (std::vector<EpilogueKind>{EpilogueKind::mul, EpilogueKind::relu, EpilogueKind::add,
+                                                EpilogueKind::relu}));
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(Passes, SquareOfAConvolutionIsNotFused) {
+  Sketch s;
+  const ValueId c = s.conv(0, 3);
+  s.product(c, c);
+  EXPECT_EQ(s.optimized().nodes.size(), 3u);
+}
+
+TEST(Passes, ResamplingChainsBecomeOneShift) {
+  Sketch s;
+  const ValueId deep = s.conv(s.conv(0, 4, 3, 2), 4, 3, 2);
+  s.conv(s.copy(s.copy(deep, -1), -1), 3);
+  const Graph g = s.optimized();
+  ASSERT_EQ(count(g, Op::copy), 1);
+  EXPECT_EQ(g.nodes[3].parts[0].shift, -2);
+}
+
+TEST(Passes, ShrinkingAndGrowingIsNotOneShift) {
+  Sketch s;
+  s.conv(s.copy(s.copy(0, 1), -1), 3);
+  EXPECT_EQ(count(s.optimized(), Op::copy), 2);
+}
+
+TEST(Passes, GrowingAndShrinkingIsNothing) {
+  Sketch s;
+  const ValueId half = s.conv(0, 4, 3, 2);
+  s.conv_transpose(s.copy(s.copy(half, -1), 1), 3);
+  EXPECT_EQ(count(s.optimized(), Op::copy), 0);
+}
+
+TEST(Passes, IdentityNetworkIsItsInput) {
+  Sketch s;
+  s.copy(s.copy(0, 0), 0);
+  const Graph g = s.optimized();
+  EXPECT_EQ(g.nodes.size(), 1u);
+  EXPECT_EQ(g.output, g.input);
+}
+
+TEST(Passes, ConcatFoldsIntoEveryConvolutionThatReadsIt) {
+  Sketch s;
+  const ValueId c = s.concat({s.conv(0, 2), 0, s.conv(0, 3)});
+  s.sum(s.conv(c, 3, 3), s.conv(c, 3, 1));
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::concat), 0);
+  EXPECT_EQ(count(g, Op::conv), 4);
+  EXPECT_EQ(g.nodes.back().parts.size(), 3u);
+}
+
+TEST(Passes, NestedConcatsFold) {
+  Sketch s;
+  const ValueId inner = s.concat({0, s.conv(0, 2)});
+  s.conv(s.concat({inner, 0, inner}), 3, 1);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::concat), 0);
+  EXPECT_EQ(g.nodes.back().parts.size(), 5u);
+}
+
+TEST(Passes, ConcatStaysForOtherConsumers) {
+  Sketch s;
+  s.conv(s.relu(s.concat({0, s.conv(0, 2)})), 3);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::concat), 1);
+}
+
+TEST(Passes, DownsamplingFoldsIntoPointwiseConvolutionsOnly) {
+  Sketch s;
+  const ValueId c = s.conv(0, 4);
+  s.conv_transpose(s.conv(s.copy(c, 1), 4, 1), 3);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::copy), 0);
+  EXPECT_EQ(g.nodes[2].parts.at(0).shift, 1);
+
+  Sketch other;
+  const ValueId half = other.copy(other.conv(0, 4), 1);
+  other.conv_transpose(other.sum(other.conv(half, 4, 1), other.conv(half, 4, 3)), 3);
+  EXPECT_EQ(count(other.optimized(), Op::copy), 1) << "a copy that a 3x3 convolution needs serves both";
+}
+
+// The AFF of MIMO-UNet at level 1: three resolutions, one sum.
+TEST(Passes, PointwiseConvolutionOverUpsampledPartsIsASumOfLevels) {
+  Sketch s;
+  const ValueId a = s.conv(0, 2), b = s.conv(a, 4, 3, 2), c = s.conv(b, 8, 3, 2);
+  const ValueId up_c = s.copy(c, -1);
+  s.conv(s.relu(s.conv(s.concat({a, s.copy(b, -1), s.copy(up_c, -1)}), 5, 1)), 3);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::copy), 0);
+  ASSERT_EQ(g.nodes.size(), 8u);
+  const Node &quarter = g.nodes[4], &half = g.nodes[5], &full = g.nodes[6];
+  EXPECT_EQ(g.values[quarter.output].scale, 2);
+  EXPECT_EQ(quarter.bias, kNone);
+  EXPECT_TRUE(quarter.epilogue.empty());
+  EXPECT_EQ(g.values[half.output].scale, 1);
+  EXPECT_EQ(half.bias, kNone);
+  ASSERT_EQ(half.epilogue.size(), 1u);
+  EXPECT_EQ(half.epilogue[0].value, quarter.output);
+  EXPECT_EQ(half.epilogue[0].up, 1);
+  EXPECT_EQ(g.values[full.output].scale, 0);
+  EXPECT_NE(full.bias, kNone);
+  ASSERT_EQ(full.epilogue.size(), 2u);
+  EXPECT_EQ(full.epilogue[0].value, half.output);
+  EXPECT_EQ(full.epilogue[0].up, 1);
+  EXPECT_EQ(full.epilogue[1].kind, EpilogueKind::relu);
+}
+
+TEST(Passes, SkippedLevelIsReadByAHigherUp) {
+  Sketch s;
+  const ValueId deep = s.conv(s.conv(0, 2, 3, 2), 4, 3, 2);
+  s.conv(s.concat({0, s.copy(deep, -2)}), 3, 1);
+  const Graph g = s.optimized();
+  EXPECT_EQ(g.nodes.back().epilogue.at(0).up, 2);
+}
+
+TEST(Passes, PointwiseConvolutionOverNothingButUpsampledParts) {
+  Sketch s;
+  const ValueId b = s.conv(0, 4, 3, 2), c = s.conv(b, 8, 3, 2);
+  const ValueId mixed = s.relu(s.conv(s.concat({s.copy(b, -1), s.copy(c, -2)}), 3, 1));
+  s.conv(s.sum(mixed, 0), 3);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::conv), 5);
+  ASSERT_EQ(count(g, Op::copy), 1) << "the sum is made at level 1/2 and repeated once";
+}
+
+TEST(Passes, ConvolutionsThatShareWeightsShareTheirSlices) {
+  Sketch s;
+  const ValueId b = s.conv(0, 4, 3, 2);
+  const ValueId mixed = s.concat({0, s.copy(b, -1)});
+  const ValueId one = s.conv(mixed, 3, 1);
+  const ValueId two = s.conv(s.concat({one, s.copy(b, -1)}), 3, 1);
+  s.g.nodes.back().weights = s.g.nodes[s.g.nodes.size() - 4].weights;
+  (void)two;
+  const Graph g = s.optimized();
+  EXPECT_EQ(g.tensors.size(), 2u + 2u + 2u) << "first convolution, two slices, two biases";
+}
+
+TEST(Passes, UpsampledOperandOfAnAddIsReadInPlace) {
+  for (const bool first : {false, true}) {
+    Sketch s;
+    const ValueId up = s.copy(s.conv(0, 3, 3, 2), -1), c = s.conv(0, 3);
+    first ? s.sum(up, c) : s.sum(c, up);
+    const Graph g = s.optimized();
+    EXPECT_EQ(count(g, Op::copy), 0);
+    EXPECT_EQ(g.nodes.back().epilogue.at(0).up, 1);
+  }
+}
+
+TEST(Passes, DeadBranchesGo) {
+  Sketch s;
+  const ValueId c = s.conv(0, 3);
+  s.conv(s.conv(c, 7, 3, 2), 9);
+  s.g.output = c;
+  const Graph g = s.optimized();
+  EXPECT_EQ(g.nodes.size(), 2u);
+  EXPECT_EQ(g.values.size(), 2u);
+  EXPECT_EQ(g.tensors.size(), 2u);
+  EXPECT_EQ(g.stride(), 1);
+}
+
+TEST(Passes, OptimizingTwiceChangesNothing) {
+  Graph g = read(mimo_unet_onnx(8, {1, 2, 1}, 3));
+  const std::size_t nodes = g.nodes.size(), tensors = g.tensors.size();
+  optimize(g);
+  EXPECT_EQ(g.nodes.size(), nodes);
+  EXPECT_EQ(g.tensors.size(), tensors);
+}
+
+class MimoUnetPasses : public ::testing::TestWithParam<ResizeStyle> {};
+
+TEST_P(MimoUnetPasses, ComesDownToConvolutionsAndTwoSmallImages) {
+  const std::string onnx = mimo_unet_onnx(8, {1, 2, 3}, 7, GetParam());
+  const Graph plain = read_unfused(onnx), g = read(onnx);
+  const int blocks = 2 * (1 + 2 + 3);
+  // Each ResBlock 2; six feature convolutions of which two transposed; two SCMs of 5; two FAMs; two AFFs of
+  // 2, split into three and two levels; two 1x1 mixers.
+  EXPECT_EQ(count(g, Op::conv), 2 * blocks + 4 + 10 + 2 + (3 + 1) + (2 + 1) + 2);
+  EXPECT_EQ(count(g, Op::conv_transpose), 2);
+  EXPECT_EQ(count(g, Op::input), 1);
+  EXPECT_EQ(count(g, Op::concat), 0);
+  ASSERT_EQ(count(g, Op::copy), 2);
+  std::vector<int> shifts;
+  for (const Node& n : g.nodes) {
+    if (n.op != Op::copy) continue;
+    EXPECT_EQ(n.parts[0].value, g.input);
+    EXPECT_TRUE(n.epilogue.empty());
+    shifts.push_back(n.parts[0].shift);
+  }
+  EXPECT_EQ(shifts, (std::vector<int>{1, 2}));
+  // The network's last step adds the image.
+  const Node& last = g.nodes.back();
+  EXPECT_EQ(last.output, g.output);
+  ASSERT_EQ(last.epilogue.size(), 1u);
+  EXPECT_EQ(last.epilogue[0].kind, EpilogueKind::add);
+  EXPECT_EQ(last.epilogue[0].value, g.input);
+  EXPECT_EQ(g.stride(), 4);
+  EXPECT_EQ(g.metadata.at("preset"), "test");
+  EXPECT_LT(difference(plain, g, 16, 12), 1e-6);
+  EXPECT_LT(difference(plain, g, 4, 4), 1e-6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Styles, MimoUnetPasses,
+                         ::testing::Values(ResizeStyle::scales, ResizeStyle::shape_chain,
+                                           ResizeStyle::gather));
+
+class RandomPasses : public ::testing::TestWithParam<std::uint32_t> {};
+
+TEST_P(RandomPasses, KeepTheMeaning) {
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    const std::uint32_t seed = GetParam() * 50 + i;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Graph plain = random_graph(seed, 6 + static_cast<int>(seed % 40));
+    ASSERT_NO_THROW(validate(plain));
+    Graph fused = plain;
+    ASSERT_NO_THROW(optimize(fused));
+    EXPECT_LE(fused.nodes.size(), 2 * plain.nodes.size());
+    ASSERT_LT(difference(plain, fused, 8, 12), 1e-6);
+    const ReceptiveField a = receptive_field(plain), b = receptive_field(fused);
+    // Fusing may drop a dead branch's share, and never adds any.
+    EXPECT_LE(b.before, a.before);
+    EXPECT_LE(b.after, a.after);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomPasses, ::testing::Range<std::uint32_t>(0, 10));
+
+}  // namespace
+}  // namespace mimo_rt::testing

@@ -1,4 +1,4 @@
-"""Training by the clock: it learns, resumes where it stood, ends in time, and says what is wrong with a recipe."""
+"""Training by the clock: it learns, resumes where it stood, ends in time, and refuses odd recipes."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_checkpoints_execute_nothing(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "trapped"),)
 
     torch.save({"model": Trap()}, tmp_path / "trap.pkl")
-    with pytest.raises(Exception, match="weights_only|Weights only|Unsupported"):
+    with pytest.raises(Exception, match=r"weights_only|Weights only|Unsupported"):
         load_weights(tmp_path / "trap.pkl")
     assert not (tmp_path / "trapped").exists()
 
@@ -260,7 +260,7 @@ def test_loss_is_zero_on_target_and_weighs_every_level() -> None:
     for i in range(3):
         off = [x + 0.1 if j == i else x for j, x in enumerate(levels)]
         side = levels[i].shape[-1]
-        # a constant error has one frequency, 0, of height 0.1 * side^2, among side * (side/2 + 1) complex ones
+        # a constant error is one frequency, 0.1 * side^2 high, among side * (side/2 + 1) complex ones
         spectrum = 0.1 * side**2 / (2 * side * (side // 2 + 1))
         assert float(multi_scale_loss(off, target)) == pytest.approx(0.1 + 0.1 * spectrum, rel=1e-3)
 

@@ -32,12 +32,12 @@ class Engine:
         *,
         precision: str = "fp32",
         target: str = "",
-        threads: int = 0,
+        tactics: str = "fixed",
         cache: bool = True,
         cache_folder: str = "",
         timer: Callable[[str, Callable[[], None]], float] | None = None,
     ) -> Engine:
-        """From the path of an ONNX file, or its bytes."""
+        """From the path of an ONNX file, or its bytes. tactics: "fixed" or "direct"."""
 
     @staticmethod
     def load(plan: str | bytes) -> Engine:

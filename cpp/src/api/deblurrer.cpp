@@ -1,0 +1,212 @@
+// Deblurrer: checks what it is given, chooses the band, and drives an Executor, which it keeps while sizes repeat.
+#include "mimo_rt/deblurrer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "api/pixels.hpp"
+#include "cpu/executor.hpp"
+#include "cpu/program.hpp"
+#include "cpu/thread_pool.hpp"
+#include "mimo_rt/error.hpp"
+
+namespace mimo_rt {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Without a bound: bands as high as this many bytes allow. Larger bands read the packed weights less often; beyond some
+// hundred rows that brings nothing more.
+constexpr std::size_t kDefaultBytes = std::size_t{1} << 30;
+constexpr std::int64_t kDefaultRows = 192;
+
+constexpr std::chrono::milliseconds kBetweenReports{20};
+
+std::string size_text(std::int64_t height, std::int64_t width) {
+  return std::to_string(width) + "x" + std::to_string(height);
+}
+
+std::string mebibytes(std::size_t bytes) { return std::to_string((bytes + (1U << 20) - 1) >> 20) + " MiB"; }
+
+void check(const ImageView& source, const MutableImageView& destination) {
+  if (source.height < 1 || source.width < 1) {
+    throw ImageError("image.empty", "the image is empty (" + size_text(source.height, source.width) +
+                                        "); both sides must be at least 1 pixel");
+  }
+  if (source.height != destination.height || source.width != destination.width ||
+      source.channels != destination.channels || source.type != destination.type) {
+    throw ImageError("image.mismatch", "source and destination differ in size, channels or pixel type");
+  }
+  if (source.data == nullptr || destination.data == nullptr) {
+    throw ImageError("image.null", "source or destination has no pixels");
+  }
+}
+
+}  // namespace
+
+struct Deblurrer::State {
+  State(Engine e, DeblurrerOptions o)
+      : engine(std::move(e)),
+        options(o),
+        pool(o.threads > 0 ? std::min(o.threads, 1024) : cpu::available_cores()) {}
+
+  Engine engine;
+  DeblurrerOptions options;
+  cpu::ThreadPool pool;
+  std::unique_ptr<cpu::Executor> executor;
+  std::mutex mutex;
+  RunTimes times;
+
+  const cpu::Program& program() const { return engine.program(); }
+
+  std::int64_t pad(std::int64_t side) const {
+    const std::int64_t stride = program().graph().stride();
+    return (side + stride - 1) / stride * stride;
+  }
+
+  std::size_t bytes_for(std::int64_t height, std::int64_t width, std::int64_t band) const {
+    return program().packed_bytes() + cpu::Executor::bytes_for(program(), pool.threads(), height, width, band);
+  }
+
+  // The highest useful band within the bound. Throws MemoryLimitError where a bound was set that the smallest misses.
+  std::int64_t band_for(std::int64_t height, std::int64_t width) const {
+    const std::int64_t unit = program().anchors().unit;
+    const std::size_t bound = options.memory > 0 ? options.memory : kDefaultBytes;
+    const std::int64_t rows = std::min((height + unit - 1) / unit * unit, kDefaultRows);
+    const std::size_t least = bytes_for(height, width, unit);
+    if (least > bound) {
+      if (options.memory == 0) return unit;
+      throw MemoryLimitError("memory.bound", "an image of " + size_text(height, width) + " needs at least " +
+                                                 mebibytes(least) + "; the bound is " + mebibytes(bound));
+    }
+    std::int64_t low = 1, high = rows / unit;  // in units; low fits
+    while (low < high) {
+      const std::int64_t middle = (low + high + 1) / 2;
+      if (bytes_for(height, width, middle * unit) <= bound) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    return low * unit;
+  }
+
+  void run(std::int64_t height, std::int64_t width, cpu::RowSource& source, cpu::RowSink& sink,
+           const std::function<bool(double)>& progress) {
+    const Clock::time_point start = Clock::now();
+    if (!executor || executor->height() != height || executor->width() != width) {
+      executor.reset();
+      const std::int64_t band = band_for(height, width);
+      try {
+        executor = std::make_unique<cpu::Executor>(program(), pool, height, width, band);
+      } catch (const std::bad_alloc&) {
+        throw MemoryLimitError("memory.exhausted",
+                               "the system refused " + mebibytes(bytes_for(height, width, band)) +
+                                   " of working memory; set a smaller memory bound or use a smaller image");
+      }
+    }
+    cpu::Phases phases;
+    const bool finished = executor->run(source, sink, progress, phases);
+    times = {std::chrono::duration<double>(Clock::now() - start).count(), phases.input, phases.compute, phases.output};
+    if (!finished) throw ImageError("image.cancelled", "the run was ended before it was done");
+  }
+};
+
+Deblurrer::Deblurrer(Engine engine, DeblurrerOptions options)
+    : state_(std::make_unique<State>(std::move(engine), options)) {}
+Deblurrer::~Deblurrer() = default;
+Deblurrer::Deblurrer(Deblurrer&&) noexcept = default;
+Deblurrer& Deblurrer::operator=(Deblurrer&&) noexcept = default;
+
+void Deblurrer::run(const ImageView& source, const MutableImageView& destination, const RunOptions& options) {
+  check(source, destination);
+  if (source.channels != 1 && source.channels != 3 && source.channels != 4) {
+    throw ImageError("image.channels", "an image has 1, 3 or 4 channels (grey, colour, colour and alpha), not " +
+                                           std::to_string(source.channels));
+  }
+  if (!(options.strength >= 0.0F && options.strength <= 1.5F)) {
+    throw ImageError("image.strength", "strength must lie between 0 and 1.5");
+  }
+  const Graph& graph = state_->program().graph();
+  if (graph.values[graph.input].channels != 3 || graph.values[graph.output].channels != 3 ||
+      graph.values[graph.output].scale != 0) {
+    throw ModelError("model.not_an_image_network",
+                     "the model does not turn a 3-channel image into one of the same size; use infer for its raw output");
+  }
+  const std::lock_guard lock(state_->mutex);
+  PixelSource from(source, options.bgr, state_->pad(source.width), state_->program().kernels().lanes);
+  PixelSink to(source, destination, options.bgr, options.strength, state_->program().kernels().lanes);
+  // Non-finite pixels end the run as soon as a row of them was read.
+  Clock::time_point told = Clock::now();
+  const auto progress = [&](double fraction) {
+    if (from.non_finite()) return false;
+    if (!options.progress || (fraction < 1.0 && Clock::now() - told < kBetweenReports)) return true;
+    told = Clock::now();
+    return options.progress(fraction);
+  };
+  const auto refuse_non_finite = [&] {
+    if (from.non_finite()) {
+      throw ImageError("image.non_finite", "the image holds NaN or infinite pixels; replace them before deblurring");
+    }
+  };
+  if (options.strength == 0.0F) {
+    if (source.type == PixelType::f32) {
+      std::vector<float> row(static_cast<std::size_t>(state_->pad(source.width) * 3 * from.lanes()));
+      for (std::int64_t y = 0; y < source.height; ++y) {
+        from.load(y, row.data(), state_->pad(source.width) * from.lanes());
+      }
+      refuse_non_finite();
+    }
+    copy_pixels(source, destination);
+    state_->times = {};
+    return;
+  }
+  try {
+    state_->run(state_->pad(source.height), state_->pad(source.width), from, to, progress);
+  } catch (const ImageError&) {
+    refuse_non_finite();
+    throw;
+  }
+}
+
+void Deblurrer::infer(const ImageView& source, const MutableImageView& destination) {
+  const Graph& graph = state_->program().graph();
+  const Value& output = graph.values[graph.output];
+  const std::int64_t stride = graph.stride();
+  if (source.height < 1 || source.width < 1 || source.height % stride != 0 || source.width % stride != 0) {
+    throw ImageError("image.size", "infer takes sides that are multiples of " + std::to_string(stride) + ", not " +
+                                       size_text(source.height, source.width) + "; run pads by itself");
+  }
+  if (source.type != PixelType::f32 || destination.type != PixelType::f32 ||
+      source.channels != graph.values[graph.input].channels || destination.channels != output.channels ||
+      destination.height != source.height >> output.scale || destination.width != source.width >> output.scale) {
+    throw ImageError("image.shape", "infer takes float32 planes of the network's own channels: " +
+                                        std::to_string(graph.values[graph.input].channels) + " in, " +
+                                        std::to_string(output.channels) + " out");
+  }
+  const std::lock_guard lock(state_->mutex);
+  PlaneSource from(source, state_->program().kernels().lanes);
+  PlaneSink to(destination, state_->program().kernels().lanes);
+  state_->run(source.height, source.width, from, to, {});
+}
+
+std::size_t Deblurrer::memory_for(std::int64_t height, std::int64_t width) const {
+  if (height < 1 || width < 1) throw ImageError("image.empty", "both sides must be at least 1 pixel");
+  height = state_->pad(height);
+  width = state_->pad(width);
+  return state_->bytes_for(height, width, state_->band_for(height, width));
+}
+
+const Engine& Deblurrer::engine() const { return state_->engine; }
+int Deblurrer::threads() const { return state_->pool.threads(); }
+RunTimes Deblurrer::last_times() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->times;
+}
+
+}  // namespace mimo_rt

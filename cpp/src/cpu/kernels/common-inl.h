@@ -1,0 +1,74 @@
+// Vector code that every kernel shares: the micro-kernel's epilogue and the borders of a destination row. Included once
+// per instruction set.
+#if defined(MIMO_RT_COMMON_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MIMO_RT_COMMON_INL_H_
+#undef MIMO_RT_COMMON_INL_H_
+#else
+#define MIMO_RT_COMMON_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstring>
+
+#include <hwy/highway.h>
+
+#include "cpu/kernels/kernel_table.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace mimo_rt::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+constexpr int kPanel = 2 * kLanes;
+
+// Rows of the micro-kernel: with two vectors of output channels, what the register file holds.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kMicroRows = 12;
+#else
+constexpr int kMicroRows = 6;
+#endif
+
+// Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p * column_stride.
+template <int kCount>
+HWY_INLINE void finish(const Destination& out, int row, int block, int x, int column_stride, int count, V* v) {
+  const D d;
+  const V bias = hn::LoadU(d, out.bias + static_cast<std::ptrdiff_t>(block) * kLanes);
+  for (int p = 0; p < kCount; ++p) v[p] = hn::Add(v[p], bias);
+  for (int s = 0; s < out.step_count; ++s) {
+    const EpilogueStep& step = out.steps[s];
+    if (step.kind == EpilogueKind::relu) {
+      const V zero = hn::Zero(d);
+      for (int p = 0; p < kCount; ++p) v[p] = hn::Max(v[p], zero);
+      continue;
+    }
+    const float* base = step.rows[row] + block * step.block_stride;
+    for (int p = 0; p < kCount; ++p) {
+      // Pixels past the end are never stored; they read the last one so that no address leaves the row.
+      const int column = (x + std::min(p, count - 1) * column_stride) >> step.up;
+      const V operand = hn::LoadU(d, base + static_cast<std::ptrdiff_t>(column) * kLanes);
+      v[p] = step.kind == EpilogueKind::add ? hn::Add(v[p], operand) : hn::Mul(v[p], operand);
+    }
+  }
+  float* destination = out.rows[row] + block * out.block_stride;
+  for (int p = 0; p < count; ++p) {
+    hn::StoreU(v[p], d, destination + (static_cast<std::ptrdiff_t>(x) + static_cast<std::ptrdiff_t>(p) * column_stride) * kLanes);
+  }
+}
+
+// Zero columns before and after one block of one row.
+HWY_INLINE void clear_left(const Destination& out, int row, int block) {
+  float* base = out.rows[row] + block * out.block_stride;
+  std::memset(base - static_cast<std::ptrdiff_t>(out.left) * kLanes, 0, sizeof(float) * kLanes * out.left);
+}
+HWY_INLINE void clear_right(const Destination& out, int row, int block) {
+  float* base = out.rows[row] + block * out.block_stride;
+  std::memset(base + static_cast<std::ptrdiff_t>(out.width) * kLanes, 0, sizeof(float) * kLanes * out.right);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace mimo_rt::cpu
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,28 @@
+// Which kernel runs which node, decided here and nowhere else.
+//
+// Tactics are of two kinds. Numeric ones (which transform, which points, which order of accumulation) follow a fixed
+// rule over the layer's shape and precision, are never timed, and so give the same bits from one build to the next.
+// Neutral ones (how many tiles one work item takes) change no bit and are timed.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "mimo_rt/graph.hpp"
+#include "mimo_rt/plan.hpp"
+
+namespace mimo_rt::cpu {
+
+inline constexpr std::string_view kWinogradF4 = "winograd-f4";
+inline constexpr std::string_view kDirect = "direct";
+inline constexpr std::string_view kCopy = "copy";
+inline constexpr std::string_view kConcat = "concat";
+inline constexpr std::string_view kInput = "input";
+
+// The numeric rule.
+std::string_view kernel_for(const Graph& graph, const Node& node);
+
+// Work per item to choose from by timing, the default first; a single entry where there is nothing to choose.
+std::span<const int> block_candidates(std::string_view kernel);
+
+}  // namespace mimo_rt::cpu

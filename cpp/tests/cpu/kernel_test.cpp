@@ -1,0 +1,102 @@
+// Every kernel of every instruction set against plain loops in double precision: one table of shapes and tolerances.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "cpu/kernels/kernel_table.hpp"
+#include "nets.hpp"
+#include "reference/graph_reference.hpp"
+#include "run_program.hpp"
+
+namespace mimo_rt::test {
+namespace {
+
+using reference::evaluate;
+
+struct Case {
+  const char* name;
+  int inputs, outputs, kernel, stride;
+  bool transposed, direct;
+  double tolerance;  // largest absolute error; inputs in [0, 1], outputs up to about 4
+};
+
+// Depths up to 128 channels. Direct: a few roundings of a sum of up to 1152 terms. F(4,3): five to ten times
+// that, less where multiply and add are one rounding.
+constexpr Case kCases[] = {
+    {"winograd 8->16", 8, 16, 3, 1, false, false, 2e-5},
+    {"winograd 13->33", 13, 33, 3, 1, false, false, 2e-5},
+    {"winograd 32->32", 32, 32, 3, 1, false, false, 2e-5},
+    {"winograd 61->3", 61, 3, 3, 1, false, false, 2e-5},
+    {"winograd 128->125", 128, 125, 3, 1, false, false, 3e-5},
+    {"direct 3x3 3->32", 3, 32, 3, 1, false, true, 2e-6},
+    {"direct 3x3 61->13", 61, 13, 3, 1, false, true, 4e-6},
+    {"direct 1x1 67->35", 67, 35, 1, 1, false, true, 2e-6},
+    {"direct 5x5 7->9", 7, 9, 5, 1, false, true, 4e-6},
+    {"direct 3x3 s2 32->64", 32, 64, 3, 2, false, true, 4e-6},
+    {"direct 4x4 s2 13->5", 13, 5, 4, 2, false, true, 4e-6},
+    {"transposed 4x4 s2 64->32", 64, 32, 4, 2, true, true, 4e-6},
+    {"transposed 4x4 s2 13->3", 13, 3, 4, 2, true, true, 4e-6},
+};
+
+class Kernels : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Kernels, MatchPlainLoops) {
+  for (const Case& c : kCases) {
+    for (const auto& [height, width] : {std::pair{2, 2}, {4, 4}, {6, 10}, {10, 34}, {22, 70}}) {
+      SCOPED_TRACE(std::string(c.name) + " at " + std::to_string(height) + "x" + std::to_string(width));
+      NetBuilder net(c.inputs);
+      const ValueId x = net.image();
+      const ValueId y = c.transposed ? net.conv_transpose(net.conv({{x, 0}}, c.inputs, 1, 2), c.outputs, {relu()})
+                                     : net.conv({{x, 0}}, c.outputs, c.kernel, c.stride, {relu()});
+      const Graph graph = net.finish(y);
+      const std::vector<float> image = random_image(c.inputs, height, width);
+      const std::vector<float> expected = evaluate(graph, image, height, width);
+      const cpu::Program program(plan_for(graph, GetParam(), c.direct));
+      const std::vector<float> actual = run_program(program, image, height, width, 2);
+      ASSERT_EQ(actual.size(), expected.size());
+      double worst = 0;
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        worst = std::max(worst, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
+      }
+      EXPECT_LE(worst, c.tolerance);
+    }
+  }
+}
+
+std::vector<const char*> targets_here() {
+  std::vector<const char*> names;
+  const cpu::TargetList compiled = cpu::compiled_targets();
+  for (std::size_t i = 0; i < compiled.count; ++i) {
+    if (cpu::target_runs_here(compiled.names[i])) names.push_back(compiled.names[i]);
+  }
+  return names;
+}
+
+std::string test_name(const ::testing::TestParamInfo<const char*>& info) {
+  std::string name = info.param;
+  std::erase(name, '-');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, Kernels, ::testing::ValuesIn(targets_here()), test_name);
+
+TEST(KernelTable, KnowsWhatItHolds) {
+  EXPECT_EQ(cpu::kernel_table("no such set"), nullptr);
+  EXPECT_FALSE(cpu::target_runs_here("no such set"));
+  ASSERT_FALSE(targets_here().empty());
+  for (const char* name : targets_here()) {
+    const cpu::KernelTable* table = cpu::kernel_table(name);
+    ASSERT_NE(table, nullptr);
+    EXPECT_STREQ(table->target, name);
+    EXPECT_EQ(table->panel, 2 * table->lanes);
+    EXPECT_NE(table->winograd_f4, nullptr);
+    EXPECT_NE(table->direct, nullptr);
+    EXPECT_NE(table->copy, nullptr);
+    EXPECT_NE(table->concat, nullptr);
+  }
+}
+
+}  // namespace
+}  // namespace mimo_rt::test

@@ -1,0 +1,85 @@
+// Anchors and layout: pure arithmetic, checked against counts by hand and against the rule that nothing overlaps.
+#include "cpu/schedule.hpp"
+
+#include <gtest/gtest.h>
+
+#include "mimo_rt/error.hpp"
+#include "nets.hpp"
+
+namespace mimo_rt::test {
+namespace {
+
+TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
+  NetBuilder net(3);
+  const ValueId x = net.image();
+  const ValueId a = net.conv({{x, 0}}, 8, 3);
+  const ValueId b = net.conv({{a, 0}}, 8, 3, 2);
+  const ValueId c = net.conv({{b, 0}}, 8, 3);
+  const ValueId d = net.conv_transpose(c, 8);
+  const ValueId e = net.conv({{d, 0}, {a, 0}}, 3, 3);
+  const Graph graph = net.finish(e);
+  const cpu::Anchors anchors = cpu::compute_anchors(graph);
+  EXPECT_EQ(anchors.anchor[e], 0);
+  EXPECT_EQ(anchors.anchor[d], 1);
+  EXPECT_EQ(anchors.anchor[c], 1);  // output row 0 of d, and row 0's lower neighbour: rows 0 .. 0, and 1 for row 1
+  EXPECT_EQ(anchors.anchor[b], 2);
+  EXPECT_EQ(anchors.anchor[a], 4);
+  EXPECT_EQ(anchors.anchor[x], 5);
+  EXPECT_EQ(anchors.carry[x], 2);
+  EXPECT_EQ(anchors.carry[c], 1);  // row 1 of d reads rows 0 and 1
+  EXPECT_EQ(anchors.carry[a], 5);  // from row -1, for e, to row 3
+  EXPECT_EQ(anchors.unit, 8);
+  EXPECT_EQ(anchors.lead, 5);
+}
+
+TEST(Layout, NothingThatLivesAtOnceOverlaps) {
+  const Graph graph = three_levels(13);
+  const cpu::Anchors anchors = cpu::compute_anchors(graph);
+  for (const std::int64_t band : {0, 16, 48, 160}) {
+    const cpu::Layout layout = cpu::make_layout(graph, anchors, 244, 100, band, 8);
+    std::vector<std::size_t> made(graph.values.size());
+    for (std::size_t n = 0; n < graph.nodes.size(); ++n) made[graph.nodes[n].output] = n;
+    for (std::size_t a = 0; a < graph.values.size(); ++a) {
+      const cpu::Storage& s = layout.values[a];
+      EXPECT_EQ(s.shape.row_stride % 16, 0);
+      EXPECT_EQ(s.shape.row_stride / 16 % 2, 1);
+      const std::size_t end = s.fresh_offset + static_cast<std::size_t>(s.fresh_rows * s.shape.row_stride);
+      EXPECT_LE(end, layout.floats);
+      for (std::size_t b = a + 1; b < graph.values.size(); ++b) {
+        const cpu::Storage& t = layout.values[b];
+        const std::size_t t_end = t.fresh_offset + static_cast<std::size_t>(t.fresh_rows * t.shape.row_stride);
+        if (s.fresh_rows > 0 && t.fresh_rows > 0 && made[a] <= layout.last_use[b] && made[b] <= layout.last_use[a]) {
+          EXPECT_TRUE(end <= t.fresh_offset || t_end <= s.fresh_offset) << a << " and " << b;
+        }
+        const std::size_t s_carry = s.carry_offset + static_cast<std::size_t>(s.carry_rows * s.shape.row_stride);
+        const std::size_t t_carry = t.carry_offset + static_cast<std::size_t>(t.carry_rows * t.shape.row_stride);
+        if (s.carry_rows > 0 && t.carry_rows > 0) {
+          EXPECT_TRUE(s_carry <= t.carry_offset || t_carry <= s.carry_offset);
+        }
+        if (s.carry_rows > 0 && t.fresh_rows > 0) {
+          EXPECT_LE(s_carry, t.fresh_offset);
+        }
+      }
+    }
+  }
+}
+
+TEST(Layout, MemoryGrowsWithTheWidthAndNotWithTheHeight) {
+  const Graph graph = three_levels(16);
+  const cpu::Anchors anchors = cpu::compute_anchors(graph);
+  const std::size_t low = cpu::make_layout(graph, anchors, 1000, 400, 32, 8).floats;
+  const std::size_t high = cpu::make_layout(graph, anchors, 16000, 400, 32, 8).floats;
+  const std::size_t wide = cpu::make_layout(graph, anchors, 1000, 800, 32, 8).floats;
+  EXPECT_EQ(low, high);
+  EXPECT_GT(wide, low + low / 2);
+}
+
+TEST(Layout, RefusesSizesThatNoMemoryHolds) {
+  const Graph graph = three_levels(16);
+  const cpu::Anchors anchors = cpu::compute_anchors(graph);
+  EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 29, std::int64_t{1} << 29, 0, 8), MemoryLimitError);
+  EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 40, 4, 16, 8), MemoryLimitError);
+}
+
+}  // namespace
+}  // namespace mimo_rt::test

@@ -35,7 +35,7 @@ TEST(PlanKey, HoldsWhatItIsMadeFrom) {
   const std::array<std::span<const std::byte>, 1> files = {std::as_bytes(std::span(model))};
   const PlanKey key = make_plan_key(files, "AVX2", "fp32", "tactics=search");
   EXPECT_EQ(key.model_sha256, hash_of({"abc"}));
-  EXPECT_EQ(key.kernel_hash, MIMO_RT_KERNEL_HASH);
+  EXPECT_EQ(key.kernel_hash, kernel_hash());
   EXPECT_NE(key.kernel_hash, "");
   EXPECT_EQ(key.target, "AVX2");
   EXPECT_EQ(key.precision, "fp32");

@@ -203,9 +203,9 @@ class Ncnn(_Base):
             raise RuntimeError("ncnn could not load the converted model")
 
     def run(self) -> None:
-        extractor = self._net.create_extractor()
-        extractor.input(self._net.input_names()[0], self._mat)
-        status, self._result = extractor.extract(self._net.output_names()[0])
+        self._extractor = self._net.create_extractor()  # a new one for every image; it owns the result
+        self._extractor.input(self._net.input_names()[0], self._mat)
+        status, self._result = self._extractor.extract(self._net.output_names()[0])
         if status:
             raise RuntimeError(f"ncnn failed with status {status}")
 

@@ -99,7 +99,7 @@ PHOTOS: tuple[Photo, ...] = (
     Photo(
         "train", "scikit-learn", "sklearn/datasets/images/flower.jpg", "vultilion (Flickr)", "CC-BY-2.0", 1
     ),
-    Photo("train", "scipy", "scipy/misc/face.dat", "Judy Weggelaar", "public domain", 1),
+    Photo("train", "scipy", "scipy/misc/face.dat", "public-domain-image.com", "public domain", 1),
     _lomiri("holdout", "picosdeeuropa_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0", 2),
     _lomiri("holdout", "Picture_1A_by_freespace", "Trevor (freespace)", "CC-BY-4.0", 1),
     _lomiri("holdout", "Wine_by_Jakkub_Mede", "Jakub Mede", "CC-BY-4.0", 3),

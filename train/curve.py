@@ -15,7 +15,7 @@ NAMES = {"mild": "mild", "heavy": "heavy", "gopro": "GoPro subset", "reds": "RED
 
 
 def read(path: Path) -> list[dict[str, float]]:
-    """The rows of a curve that `train.fit` wrote, as numbers; columns without a figure are left out of a row."""
+    """The rows of a curve that `train.fit` wrote, as numbers, without the columns that have none."""
     with path.open(newline="") as file:
         return [{k: float(v) for k, v in row.items() if v not in ("", "nan")} for row in csv.DictReader(file)]
 

@@ -19,8 +19,9 @@ PixelType pixel_type(const py::array& array) {
   if (array.dtype().is(py::dtype::of<std::uint8_t>())) return PixelType::u8;
   if (array.dtype().is(py::dtype::of<std::uint16_t>())) return PixelType::u16;
   if (array.dtype().is(py::dtype::of<float>())) return PixelType::f32;
-  throw ImageError("image.dtype", "an image is an array of uint8, uint16 or float32 in native byte order, not " +
-                                      py::str(array.dtype()).cast<std::string>());
+  throw ImageError("image.dtype",
+                   "an image is an array of uint8, uint16 or float32 in native byte order, not " +
+                       py::str(array.dtype()).cast<std::string>());
 }
 
 // rows, columns, channels: which axis of the array is which.
@@ -45,7 +46,8 @@ ImageView source_view(const py::array& array, int rows, int columns, int channel
 
 MutableImageView destination_view(py::array& array, int rows, int columns, int channels) {
   if (!array.writeable()) throw ImageError("image.read_only", "the destination array is read-only");
-  return view_of<MutableImageView>(array, static_cast<std::byte*>(array.mutable_data()), rows, columns, channels);
+  return view_of<MutableImageView>(array, static_cast<std::byte*>(array.mutable_data()), rows, columns,
+                                   channels);
 }
 
 void run(Deblurrer& deblurrer, const py::array& source, py::array destination, bool bgr, float strength,
@@ -87,8 +89,10 @@ void bind_deblurrer(py::module_& m) {
       .def_property_readonly("threads", &Deblurrer::threads)
       .def_property_readonly("last_times", [](const Deblurrer& d) {
         const RunTimes times = d.last_times();
-        return std::map<std::string, double>{
-            {"total", times.total}, {"input", times.input}, {"compute", times.compute}, {"output", times.output}};
+        return std::map<std::string, double>{{"total", times.total},
+                                             {"input", times.input},
+                                             {"compute", times.compute},
+                                             {"output", times.output}};
       });
 }
 

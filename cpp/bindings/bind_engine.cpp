@@ -2,6 +2,8 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include <map>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -20,6 +22,18 @@ std::span<const std::byte> bytes_of(const py::bytes& data) {
 
 py::bytes to_bytes(const std::vector<std::byte>& data) {
   return {reinterpret_cast<const char*>(data.data()), data.size()};
+}
+
+// Names come from files: what is not UTF-8 is shown replaced, never an error.
+py::str text(const std::string& s) {
+  return py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(s.data(), static_cast<Py_ssize_t>(s.size()), "replace"));
+}
+
+py::dict texts(const std::map<std::string, std::string>& map) {
+  py::dict d;
+  for (const auto& [key, value] : map) d[text(key)] = text(value);
+  return d;
 }
 
 const char* op_name(Op op) {
@@ -58,9 +72,9 @@ py::list layers(const Engine& engine) {
       macs /= static_cast<double>(std::int64_t{1} << (2 * scale));
     }
     py::dict d;
-    d["name"] = node.name;
+    d["name"] = text(node.name);
     d["op"] = op_name(node.op);
-    d["kernel"] = engine.plan().tactics[n].kernel;
+    d["kernel"] = text(engine.plan().tactics[n].kernel);
     d["block"] = engine.plan().tactics[n].block;
     d["level"] = output.scale;
     d["in_channels"] = inputs;
@@ -82,8 +96,9 @@ std::int64_t parameters(const Engine& engine) {
   return count;
 }
 
-Engine build(const std::variant<std::string, py::bytes>& model, const std::string& precision, const std::string& target,
-             const std::string& tactics, bool cache, const std::string& cache_folder, const py::object& timer) {
+Engine build(const std::variant<std::string, py::bytes>& model, const std::string& precision,
+             const std::string& target, const std::string& tactics, bool cache,
+             const std::string& cache_folder, const py::object& timer) {
   BuildOptions options;
   options.precision = precision;
   options.target = target;
@@ -133,19 +148,21 @@ void bind_engine(py::module_& m) {
           },
           py::arg("path"))
       .def("serialize", [](const Engine& e) { return to_bytes(e.serialize()); })
-      .def_property_readonly("target", [](const Engine& e) { return e.plan().key.target; })
-      .def_property_readonly("precision", [](const Engine& e) { return e.plan().key.precision; })
+      .def_property_readonly("target", [](const Engine& e) { return text(e.plan().key.target); })
+      .def_property_readonly("precision", [](const Engine& e) { return text(e.plan().key.precision); })
       .def_property_readonly("origin", &Engine::origin)
-      .def_property_readonly("producer", [](const Engine& e) { return e.plan().producer; })
+      .def_property_readonly("producer", [](const Engine& e) { return text(e.plan().producer); })
       .def_property_readonly("key",
                              [](const Engine& e) {
                                const PlanKey& key = e.plan().key;
-                               return std::map<std::string, std::string>{
-                                   {"model_sha256", key.model_sha256}, {"kernel_hash", key.kernel_hash},
-                                   {"target", key.target},             {"precision", key.precision},
-                                   {"options", key.options},           {"machine", key.machine}};
+                               return texts({{"model_sha256", key.model_sha256},
+                                             {"kernel_hash", key.kernel_hash},
+                                             {"target", key.target},
+                                             {"precision", key.precision},
+                                             {"options", key.options},
+                                             {"machine", key.machine}});
                              })
-      .def_property_readonly("metadata", [](const Engine& e) { return e.plan().graph.metadata; })
+      .def_property_readonly("metadata", [](const Engine& e) { return texts(e.plan().graph.metadata); })
       .def_property_readonly("stride", [](const Engine& e) { return e.plan().graph.stride(); })
       .def_property_readonly("receptive_field",
                              [](const Engine& e) {

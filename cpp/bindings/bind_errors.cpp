@@ -1,4 +1,6 @@
 // C++ errors as Python exceptions of one small hierarchy, each with its code.
+#include <cstring>
+
 #include "bindings.hpp"
 #include "mimo_rt/error.hpp"
 
@@ -8,7 +10,9 @@ namespace mimo_rt {
 namespace {
 
 void raise(const char* type, const std::string& code, const char* text) {
-  const py::object exception = py::module_::import("mimo_rt._core").attr(type)(py::str(text));
+  const py::object exception = py::module_::import("mimo_rt._core")
+                                   .attr(type)(py::reinterpret_steal<py::str>(PyUnicode_DecodeUTF8(
+                                       text, static_cast<Py_ssize_t>(std::strlen(text)), "replace")));
   exception.attr("code") = code;
   PyErr_SetObject(py::type::of(exception).ptr(), exception.ptr());
 }
@@ -35,9 +39,10 @@ void bind_errors(py::module_& m) {
   const py::exception<Error> base(m, "Error");
   base.attr("code") = "";
   base.attr("__module__") = "mimo_rt";
-  base.doc() = "Base of all errors of mimo_rt; `code` is a short stable name such as 'model.unsupported_operator'.";
-  for (const ErrorKind kind : {ErrorKind::model, ErrorKind::plan, ErrorKind::image, ErrorKind::backend,
-                               ErrorKind::memory_limit}) {
+  base.doc() =
+      "Base of all errors of mimo_rt; `code` is a short stable name such as 'model.unsupported_operator'.";
+  for (const ErrorKind kind :
+       {ErrorKind::model, ErrorKind::plan, ErrorKind::image, ErrorKind::backend, ErrorKind::memory_limit}) {
     const py::exception<Error> derived(m, name_of(kind), base);
     derived.attr("__module__") = "mimo_rt";
   }

@@ -13,13 +13,14 @@
 namespace mimo_rt {
 
 struct DeblurrerOptions {
-  int threads = 0;          // 0: all cores that this process may use
-  std::size_t memory = 0;   // bytes that a run may allocate; 0: as much as is best
+  int threads = 0;         // 0: all cores that this process may use
+  std::size_t memory = 0;  // bytes that a run may allocate; 0: as much as is best
 };
 
 struct RunOptions {
-  bool bgr = false;        // channel order of source and destination
-  float strength = 1.0F;   // output = input + strength * (network - input), in [0, 1.5]; 0 copies the input bit for bit
+  bool bgr = false;  // channel order of source and destination
+  float strength =
+      1.0F;  // output = input + strength * (network - input), in [0, 1.5]; 0 copies the input bit for bit
   // Called from the running thread with the fraction done in [0, 1]; returning false ends the run with
   // ImageError("image.cancelled"), the destination then holds nothing of use.
   std::function<bool(double)> progress;
@@ -36,12 +37,12 @@ class Deblurrer {
   Deblurrer(Deblurrer&&) noexcept;
   Deblurrer& operator=(Deblurrer&&) noexcept;
 
-  // source and destination: same height, width, channels (1, 3 or 4: grey, colour, colour + alpha) and type; they must
-  // not overlap. Throws ImageError, MemoryLimitError.
+  // source and destination: same height, width, channels (1, 3 or 4: grey, colour, colour + alpha) and type;
+  // they must not overlap. Throws ImageError, MemoryLimitError.
   void run(const ImageView& source, const MutableImageView& destination, const RunOptions& options = {});
 
-  // The raw network: float32 [C][H][W] planes in and out by the views' strides, no padding, no clipping. Height and
-  // width must be multiples of the graph's stride.
+  // The raw network: float32 [C][H][W] planes in and out by the views' strides, no padding, no clipping.
+  // Height and width must be multiples of the graph's stride.
   void infer(const ImageView& source, const MutableImageView& destination);
 
   // Bytes that a run at this size allocates, packed weights included; known before running.

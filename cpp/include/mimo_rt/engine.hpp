@@ -21,15 +21,16 @@ using Timer = std::function<double(std::string_view label, const std::function<v
 struct BuildOptions {
   std::string precision = "fp32";
   std::string target;  // instruction set by name ("AVX2"); empty: the best that this processor has
-  // "fixed": the numeric rule. "direct": direct convolution everywhere, slower, whose rounding reaches no further than
-  // the receptive field; for reference and comparison.
+  // "fixed": the numeric rule. "direct": direct convolution everywhere, slower, whose rounding reaches no
+  // further than the receptive field; for reference and comparison.
   std::string tactics = "fixed";
   Timer timer;  // of the neutral tactics; empty: the clock
 
-  // Where plans are cached. Default: the user's cache folder; a folder that cannot be used is passed over in silence
-  // (the plan then lives in memory only).
+  // Where plans are cached. Default: the user's cache folder; a folder that cannot be used is passed over in
+  // silence (the plan then lives in memory only).
   bool cache = true;
-  std::filesystem::path cache_folder;  // empty: $MIMO_RT_CACHE, else $XDG_CACHE_HOME/mimo_rt, else ~/.cache/mimo_rt
+  std::filesystem::path
+      cache_folder;  // empty: $MIMO_RT_CACHE, else $XDG_CACHE_HOME/mimo_rt, else ~/.cache/mimo_rt
 };
 
 namespace cpu {
@@ -54,7 +55,8 @@ class Engine {
   const cpu::Program& program() const { return *program_; }
   std::size_t packed_bytes() const;  // of weights packed for the kernels, shared by all Deblurrers
 
-  // Where the plan came from, for people: "cache hit", "built: no cached plan", "built: kernels changed", "plan file".
+  // Where the plan came from, for people: "cache hit", "built: no cached plan", "built: kernels changed",
+  // "plan file".
   const std::string& origin() const { return origin_; }
 
  private:
@@ -63,7 +65,8 @@ class Engine {
   std::string origin_;
 };
 
-// Instruction sets by name, best first: those that this library holds, and those of them that this processor runs.
+// Instruction sets by name, best first: those that this library holds, and those of them that this processor
+// runs.
 std::vector<std::string> compiled_targets();
 std::vector<std::string> available_targets();
 

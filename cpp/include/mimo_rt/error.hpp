@@ -1,5 +1,6 @@
 // The errors of mimo_rt: one exception class with a code that C++ and Python share. The library never prints,
-// aborts or exits; whatever goes wrong reaches the caller as an Error whose text says what was wrong and what to do.
+// aborts or exits; whatever goes wrong reaches the caller as an Error whose text says what was wrong and what
+// to do.
 #pragma once
 
 #include <stdexcept>
@@ -31,16 +32,20 @@ class Error : public std::runtime_error {
 };
 
 struct ModelError : Error {
-  ModelError(std::string code, const std::string& message) : Error(ErrorKind::model, std::move(code), message) {}
+  ModelError(std::string code, const std::string& message)
+      : Error(ErrorKind::model, std::move(code), message) {}
 };
 struct PlanError : Error {
-  PlanError(std::string code, const std::string& message) : Error(ErrorKind::plan, std::move(code), message) {}
+  PlanError(std::string code, const std::string& message)
+      : Error(ErrorKind::plan, std::move(code), message) {}
 };
 struct ImageError : Error {
-  ImageError(std::string code, const std::string& message) : Error(ErrorKind::image, std::move(code), message) {}
+  ImageError(std::string code, const std::string& message)
+      : Error(ErrorKind::image, std::move(code), message) {}
 };
 struct BackendError : Error {
-  BackendError(std::string code, const std::string& message) : Error(ErrorKind::backend, std::move(code), message) {}
+  BackendError(std::string code, const std::string& message)
+      : Error(ErrorKind::backend, std::move(code), message) {}
 };
 struct MemoryLimitError : Error {
   MemoryLimitError(std::string code, const std::string& message)

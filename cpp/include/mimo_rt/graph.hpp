@@ -1,8 +1,8 @@
-// The typed description of a network: what the ONNX reader makes, the passes rewrite, the plan file stores and a
-// backend runs. It knows nothing of backends, threads or memory.
+// The typed description of a network: what the ONNX reader makes, the passes rewrite, the plan file stores
+// and a backend runs. It knows nothing of backends, threads or memory.
 //
-// Every value is an image-like tensor whose height and width are the input's divided by 2^scale. Five operators are
-// enough; whatever can be fused hangs on a node's epilogue.
+// Every value is an image-like tensor whose height and width are the input's divided by 2^scale. Five
+// operators are enough; whatever can be fused hangs on a node's epilogue.
 #pragma once
 
 #include <cstddef>
@@ -50,17 +50,17 @@ struct Value {
 };
 
 enum class Op : std::uint8_t {
-  input = 0,           // the image; no inputs
-  conv = 1,            // sum over parts of a convolution of each part, as one convolution over their concatenation
+  input = 0,  // the image; no inputs
+  conv = 1,   // sum over parts of a convolution of each part, as one convolution over their concatenation
   conv_transpose = 2,  // one part; the output has scale - 1
-  copy = 3,            // one part, resampled by its shift: identity, nearest resampling, and the carrier of an
-                       // epilogue that no convolution could take (a bare Relu is copy + relu, a bare Add is copy + add)
-  concat = 4,          // parts one after another along channels; left only where the consumer is not a conv
+  copy = 3,  // one part, resampled by its shift: identity, nearest resampling, and the carrier of an
+             // epilogue that no convolution could take (a bare Relu is copy + relu, a bare Add is copy + add)
+  concat = 4,  // parts one after another along channels; left only where the consumer is not a conv
 };
 
 // One operand of a node. shift > 0: nearest x1/2^shift, row y reads source row y << shift (so do columns);
-// shift < 0: nearest x2^-shift, row y reads source row y >> -shift. In conv: only >= 0, and 0 unless the kernel is 1x1.
-// In conv_transpose and concat: 0.
+// shift < 0: nearest x2^-shift, row y reads source row y >> -shift. In conv: only >= 0, and 0 unless the
+// kernel is 1x1. In conv_transpose and concat: 0.
 struct Part {
   ValueId value = 0;
   std::int32_t shift = 0;
@@ -68,8 +68,9 @@ struct Part {
 
 enum class EpilogueKind : std::uint8_t { relu = 0, add = 1, mul = 2 };
 
-// One step after the convolution and its bias, applied in order. For add and mul the other operand has the same
-// channels and is read at row >> up, column >> up (nearest upsampling folded in; up >= 0). For relu both are unused.
+// One step after the convolution and its bias, applied in order. For add and mul the other operand has the
+// same channels and is read at row >> up, column >> up (nearest upsampling folded in; up >= 0). For relu both
+// are unused.
 struct EpilogueOp {
   EpilogueKind kind = EpilogueKind::relu;
   ValueId value = 0;
@@ -82,9 +83,10 @@ struct Node {
   std::vector<Part> parts;  // in order of channels
   ValueId output = 0;
   std::int32_t kernel_h = 1, kernel_w = 1;
-  std::int32_t stride = 1;                   // 1 or 2, both axes (conv, conv_transpose)
-  std::int32_t pad_top = 0, pad_left = 0;    // zeros before the first row and column; what follows is implied by
-                                             // "output rows = input rows / stride" (conv), "* stride" (conv_transpose)
+  std::int32_t stride = 1;  // 1 or 2, both axes (conv, conv_transpose)
+  std::int32_t pad_top = 0,
+               pad_left = 0;  // zeros before the first row and column; what follows is implied by
+                              // "output rows = input rows / stride" (conv), "* stride" (conv_transpose)
   std::int32_t weights = kNone, bias = kNone;  // indices into Graph::tensors; bias may be absent
   std::vector<EpilogueOp> epilogue;
 };
@@ -92,7 +94,8 @@ struct Node {
 struct Graph {
   std::vector<Value> values;
   std::vector<Tensor> tensors;
-  std::vector<Node> nodes;  // in an order in which every value is made before it is used; nodes[0] is the input
+  std::vector<Node>
+      nodes;  // in an order in which every value is made before it is used; nodes[0] is the input
   ValueId input = 0;
   ValueId output = 0;
   std::map<std::string, std::string> metadata;  // the ONNX file's metadata_props
@@ -101,12 +104,12 @@ struct Graph {
   std::int32_t stride() const;
 };
 
-// Throws ModelError("model.invalid_graph") unless every index, shape, order and rule stated above holds, so that a
-// backend may trust what it gets, from the passes or from a plan file. Overflow-safe.
+// Throws ModelError("model.invalid_graph") unless every index, shape, order and rule stated above holds, so
+// that a backend may trust what it gets, from the passes or from a plan file. Overflow-safe.
 void validate(const Graph& graph);
 
-// How far the output looks: output pixel (y, x) depends at most on input rows [y - before, y + after] and likewise on
-// columns, for the worst alignment of y; in input pixels.
+// How far the output looks: output pixel (y, x) depends at most on input rows [y - before, y + after] and
+// likewise on columns, for the worst alignment of y; in input pixels.
 struct ReceptiveField {
   std::int32_t before = 0;
   std::int32_t after = 0;

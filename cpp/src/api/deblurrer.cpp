@@ -1,4 +1,5 @@
-// Deblurrer: checks what it is given, chooses the band, and drives an Executor, which it keeps while sizes repeat.
+// Deblurrer: checks what it is given, chooses the band, and drives an Executor, which it keeps while sizes
+// repeat.
 #include "mimo_rt/deblurrer.hpp"
 
 #include <algorithm>
@@ -20,8 +21,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Without a bound: bands as high as this many bytes allow. Larger bands read the packed weights less often; beyond some
-// hundred rows that brings nothing more.
+// Without a bound: bands as high as this many bytes allow. Larger bands read the packed weights less often;
+// beyond some hundred rows that brings nothing more.
 constexpr std::size_t kDefaultBytes = std::size_t{1} << 30;
 constexpr std::int64_t kDefaultRows = 192;
 
@@ -70,10 +71,12 @@ struct Deblurrer::State {
   }
 
   std::size_t bytes_for(std::int64_t height, std::int64_t width, std::int64_t band) const {
-    return program().packed_bytes() + cpu::Executor::bytes_for(program(), pool.threads(), height, width, band);
+    return program().packed_bytes() +
+           cpu::Executor::bytes_for(program(), pool.threads(), height, width, band);
   }
 
-  // The highest useful band within the bound. Throws MemoryLimitError where a bound was set that the smallest misses.
+  // The highest useful band within the bound. Throws MemoryLimitError where a bound was set that the smallest
+  // misses.
   std::int64_t band_for(std::int64_t height, std::int64_t width) const {
     const std::int64_t unit = program().anchors().unit;
     const std::size_t bound = options.memory > 0 ? options.memory : kDefaultBytes;
@@ -112,7 +115,8 @@ struct Deblurrer::State {
     }
     cpu::Phases phases;
     const bool finished = executor->run(source, sink, progress, phases);
-    times = {std::chrono::duration<double>(Clock::now() - start).count(), phases.input, phases.compute, phases.output};
+    times = {std::chrono::duration<double>(Clock::now() - start).count(), phases.input, phases.compute,
+             phases.output};
     if (!finished) throw ImageError("image.cancelled", "the run was ended before it was done");
   }
 };
@@ -126,8 +130,9 @@ Deblurrer& Deblurrer::operator=(Deblurrer&&) noexcept = default;
 void Deblurrer::run(const ImageView& source, const MutableImageView& destination, const RunOptions& options) {
   check(source, destination);
   if (source.channels != 1 && source.channels != 3 && source.channels != 4) {
-    throw ImageError("image.channels", "an image has 1, 3 or 4 channels (grey, colour, colour and alpha), not " +
-                                           std::to_string(source.channels));
+    throw ImageError("image.channels",
+                     "an image has 1, 3 or 4 channels (grey, colour, colour and alpha), not " +
+                         std::to_string(source.channels));
   }
   if (!(options.strength >= 0.0F && options.strength <= 1.5F)) {
     throw ImageError("image.strength", "strength must lie between 0 and 1.5");
@@ -135,8 +140,9 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
   const Graph& graph = state_->program().graph();
   if (graph.values[graph.input].channels != 3 || graph.values[graph.output].channels != 3 ||
       graph.values[graph.output].scale != 0) {
-    throw ModelError("model.not_an_image_network",
-                     "the model does not turn a 3-channel image into one of the same size; use infer for its raw output");
+    throw ModelError(
+        "model.not_an_image_network",
+        "the model does not turn a 3-channel image into one of the same size; use infer for its raw output");
   }
   const std::lock_guard lock(state_->mutex);
   PixelSource from(source, options.bgr, state_->pad(source.width), state_->program().kernels().lanes);
@@ -151,7 +157,8 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
   };
   const auto refuse_non_finite = [&] {
     if (from.non_finite()) {
-      throw ImageError("image.non_finite", "the image holds NaN or infinite pixels; replace them before deblurring");
+      throw ImageError("image.non_finite",
+                       "the image holds NaN or infinite pixels; replace them before deblurring");
     }
   };
   if (options.strength == 0.0F) {
@@ -179,12 +186,14 @@ void Deblurrer::infer(const ImageView& source, const MutableImageView& destinati
   const Value& output = graph.values[graph.output];
   const std::int64_t stride = graph.stride();
   if (source.height < 1 || source.width < 1 || source.height % stride != 0 || source.width % stride != 0) {
-    throw ImageError("image.size", "infer takes sides that are multiples of " + std::to_string(stride) + ", not " +
-                                       size_text(source.height, source.width) + "; run pads by itself");
+    throw ImageError("image.size", "infer takes sides that are multiples of " + std::to_string(stride) +
+                                       ", not " + size_text(source.height, source.width) +
+                                       "; run pads by itself");
   }
   if (source.type != PixelType::f32 || destination.type != PixelType::f32 ||
       source.channels != graph.values[graph.input].channels || destination.channels != output.channels ||
-      destination.height != source.height >> output.scale || destination.width != source.width >> output.scale) {
+      destination.height != source.height >> output.scale ||
+      destination.width != source.width >> output.scale) {
     throw ImageError("image.shape", "infer takes float32 planes of the network's own channels: " +
                                         std::to_string(graph.values[graph.input].channels) + " in, " +
                                         std::to_string(output.channels) + " out");

@@ -32,21 +32,25 @@ struct Built {
   std::string origin;
 };
 
-Built build_program(std::span<const std::byte> onnx, const std::filesystem::path& folder, const BuildOptions& options) {
+Built build_program(std::span<const std::byte> onnx, const std::filesystem::path& folder,
+                    const BuildOptions& options) {
   if (options.precision != "fp32") {
     throw BackendError("backend.precision", "the precision '" + options.precision.substr(0, 40) +
                                                 "' is not supported by the CPU backend; use 'fp32'");
   }
   if (options.tactics != "fixed" && options.tactics != "direct") {
-    throw BackendError("backend.tactics", "tactics are 'fixed' or 'direct', not '" + options.tactics.substr(0, 40) + "'");
+    throw BackendError("backend.tactics",
+                       "tactics are 'fixed' or 'direct', not '" + options.tactics.substr(0, 40) + "'");
   }
   const std::string target = choose_target(options.target);
   const std::vector<std::span<const std::byte>> files{onnx};
-  const PlanKey key = make_plan_key(files, target, options.precision, options.tactics == "fixed" ? "" : "tactics=direct");
+  const PlanKey key =
+      make_plan_key(files, target, options.precision, options.tactics == "fixed" ? "" : "tactics=direct");
 
   // Timings that a caller gives are not this machine's: such a plan is neither looked up nor kept.
   std::filesystem::path cache;
-  if (options.cache && !options.timer) cache = options.cache_folder.empty() ? default_cache_folder() : options.cache_folder;
+  if (options.cache && !options.timer)
+    cache = options.cache_folder.empty() ? default_cache_folder() : options.cache_folder;
   std::string reason = options.timer ? "timings were given" : "no cache";
   if (!cache.empty()) {
     if (std::optional<Plan> plan = lookup(cache, key, reason)) {
@@ -95,8 +99,9 @@ Engine Engine::load(const std::filesystem::path& plan) { return load(read_file(p
 Engine Engine::load(std::span<const std::byte> plan) {
   Plan read = read_plan(plan);
   if (read.key.kernel_hash != kernel_hash()) {
-    throw PlanError("plan.other_kernels", "the plan was made by " + read.producer.substr(0, 80) +
-                                              ", whose kernels differ from this version's; build it again from the ONNX");
+    throw PlanError("plan.other_kernels",
+                    "the plan was made by " + read.producer.substr(0, 80) +
+                        ", whose kernels differ from this version's; build it again from the ONNX");
   }
   return Engine(std::make_shared<const cpu::Program>(std::move(read)), "plan file");
 }

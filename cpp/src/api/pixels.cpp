@@ -88,13 +88,15 @@ void PixelSource::load(std::int64_t y, float* row, std::ptrdiff_t block_stride) 
         if constexpr (std::is_same_v<T, float>) finite = finite && std::isfinite(value);
         to[x * lanes_] = value;
       }
-      for (std::int64_t x = image_.width; x < padded_width_; ++x) to[x * lanes_] = to[reflect(x, image_.width) * lanes_];
+      for (std::int64_t x = image_.width; x < padded_width_; ++x)
+        to[x * lanes_] = to[reflect(x, image_.width) * lanes_];
     }
     if (!finite) non_finite_.store(true, std::memory_order_relaxed);
   });
 }
 
-PixelSink::PixelSink(const ImageView& source, const MutableImageView& destination, bool bgr, float strength, int lanes)
+PixelSink::PixelSink(const ImageView& source, const MutableImageView& destination, bool bgr, float strength,
+                     int lanes)
     : source_(source), destination_(destination), bgr_(bgr), strength_(strength), lanes_(lanes) {}
 
 void PixelSink::store(std::int64_t y, const float* row, std::ptrdiff_t block_stride) {
@@ -102,7 +104,8 @@ void PixelSink::store(std::int64_t y, const float* row, std::ptrdiff_t block_str
   const bool grey = source_.channels == 1;
   const bool bgr = bgr_ && !grey;
   std::array<const float*, 3> planes{};
-  for (int c = 0; c < 3; ++c) planes[static_cast<std::size_t>(c)] = row + c / lanes_ * block_stride + c % lanes_;
+  for (int c = 0; c < 3; ++c)
+    planes[static_cast<std::size_t>(c)] = row + c / lanes_ * block_stride + c % lanes_;
   with_type(source_.type, [&](auto tag) {
     using T = decltype(tag);
     const auto blended = [&](float output, const std::byte* pixel) {

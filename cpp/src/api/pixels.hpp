@@ -1,5 +1,5 @@
-// Pixels to tensor rows and back: where scaling, padding by reflection, grey, alpha, channel order, strength and
-// rounding happen, row by row, so that no full-frame float image exists.
+// Pixels to tensor rows and back: where scaling, padding by reflection, grey, alpha, channel order, strength
+// and rounding happen, row by row, so that no full-frame float image exists.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,9 @@
 
 namespace mimo_rt {
 
-// An image as the network's input: u8 and u16 scaled to [0, 1], grey replicated, alpha left out, padded on the right and
-// at the bottom by reflection without repeating the edge where the pad is at most size - 1, else by the edge.
+// An image as the network's input: u8 and u16 scaled to [0, 1], grey replicated, alpha left out, padded on
+// the right and at the bottom by reflection without repeating the edge where the pad is at most size - 1,
+// else by the edge.
 class PixelSource final : public cpu::RowSource {
  public:
   PixelSource(const ImageView& image, bool bgr, std::int64_t padded_width, int lanes);
@@ -33,7 +34,8 @@ class PixelSource final : public cpu::RowSource {
 // floor(y * (2^n - 1) + 0.5); grey by Rec. 601 luma; alpha carried over.
 class PixelSink final : public cpu::RowSink {
  public:
-  PixelSink(const ImageView& source, const MutableImageView& destination, bool bgr, float strength, int lanes);
+  PixelSink(const ImageView& source, const MutableImageView& destination, bool bgr, float strength,
+            int lanes);
   void store(std::int64_t y, const float* row, std::ptrdiff_t block_stride) override;
 
  private:

@@ -1,5 +1,5 @@
-// One block of 64-byte aligned memory for everything that a run needs, taken once and given back whole. Large blocks ask
-// for huge pages, where the system offers them.
+// One block of 64-byte aligned memory for everything that a run needs, taken once and given back whole. Large
+// blocks ask for huge pages, where the system offers them.
 #pragma once
 
 #include <cstddef>

@@ -51,7 +51,8 @@ std::size_t Executor::bytes_for(const Program& program, int threads, std::int64_
          pointer_count(program, layout) * sizeof(float*);
 }
 
-Executor::Executor(const Program& program, ThreadPool& pool, std::int64_t height, std::int64_t width, std::int64_t band)
+Executor::Executor(const Program& program, ThreadPool& pool, std::int64_t height, std::int64_t width,
+                   std::int64_t band)
     : program_(program),
       pool_(pool),
       height_(height),
@@ -61,7 +62,8 @@ Executor::Executor(const Program& program, ThreadPool& pool, std::int64_t height
       arena_(layout_.floats + scratch_floats_ * static_cast<std::size_t>(pool.threads())),
       pointers_(pointer_count(program, layout_)) {
   std::size_t longest = 0;
-  for (const Storage& s : layout_.values) longest = std::max(longest, static_cast<std::size_t>(s.shape.row_stride));
+  for (const Storage& s : layout_.values)
+    longest = std::max(longest, static_cast<std::size_t>(s.shape.row_stride));
   std::memset(arena_.data() + layout_.zero_offset, 0, longest * sizeof(float));
 }
 
@@ -99,8 +101,8 @@ const float* const* Executor::rows(ValueId value, std::int64_t first, std::int64
 }
 
 // The destination of rows [first, ...): rows outside `made` are null. Epilogue operands come row for row.
-Destination Executor::destination(const Node& node, const PackedNode& packed, std::int64_t first, RowRange made,
-                                  Step step) {
+Destination Executor::destination(const Node& node, const PackedNode& packed, std::int64_t first,
+                                  RowRange made, Step step) {
   const RowShape& shape = layout_.values[node.output].shape;
   const std::int64_t count = made.end - first + kTileHeight - 1;  // up to a whole tile past the end
   Destination out;
@@ -149,8 +151,10 @@ void Executor::run_input(RowSource& source, Step step, RowRange made) {
     source.load(y, to, shape.block_stride);
     for (int block = 0; block < shape.blocks; ++block) {
       float* base = to + block * shape.block_stride;
-      std::memset(base - layout_.left * lanes, 0, static_cast<std::size_t>(layout_.left * lanes) * sizeof(float));
-      std::memset(base + shape.width * lanes, 0, static_cast<std::size_t>(layout_.right * lanes) * sizeof(float));
+      std::memset(base - layout_.left * lanes, 0,
+                  static_cast<std::size_t>(layout_.left * lanes) * sizeof(float));
+      std::memset(base + shape.width * lanes, 0,
+                  static_cast<std::size_t>(layout_.right * lanes) * sizeof(float));
     }
   });
 }
@@ -207,11 +211,13 @@ void Executor::run_direct(const Node& node, const PackedNode& packed, Step step,
       tap.dx = packed_tap.dx;
       // Taps of one kernel row read the same rows.
       for (std::size_t k = 0; k < t && tap.rows == nullptr; ++k) {
-        if (phase.taps[k].part == packed_tap.part && phase.taps[k].dy == packed_tap.dy) tap.rows = taps[k].rows;
+        if (phase.taps[k].part == packed_tap.part && phase.taps[k].dy == packed_tap.dy)
+          tap.rows = taps[k].rows;
       }
       if (tap.rows == nullptr) {
         if (phases == 1) {
-          tap.rows = rows(value, made.first * packed_tap.row_step + packed_tap.dy, count, packed_tap.row_step, step);
+          tap.rows =
+              rows(value, made.first * packed_tap.row_step + packed_tap.dy, count, packed_tap.row_step, step);
         } else {
           const float** to = pointers_.data() + pointers_used_;
           pointers_used_ += static_cast<std::size_t>(count);
@@ -238,7 +244,8 @@ void Executor::run_direct(const Node& node, const PackedNode& packed, Step step,
   }
   const int columns = out.width / phases;
   const int micro = program_.kernels().micro_rows;
-  const int block = std::min((packed.block + micro - 1) / micro * micro, (columns + micro - 1) / micro * micro);
+  const int block =
+      std::min((packed.block + micro - 1) / micro * micro, (columns + micro - 1) / micro * micro);
   const int chunks = (columns + block - 1) / block;
   pool_.run(static_cast<int>(count) * phases * chunks, [&](int item, int) {
     const int chunk = item % chunks, phase = item / chunks % phases, i = item / chunks / phases;
@@ -259,8 +266,8 @@ void Executor::run_rowwise(const Node& node, const PackedNode& packed, Step step
       const std::int64_t y = made.first + i;
       to[i] = row(part.value, part.shift >= 0 ? y << part.shift : y >> -part.shift, step);
     }
-    parts_.push_back({to, layout_.values[part.value].shape.block_stride,
-                      program_.graph().values[part.value].channels});
+    parts_.push_back(
+        {to, layout_.values[part.value].shape.block_stride, program_.graph().values[part.value].channels});
   }
   if (packed.kernel == Kernel::copy) {
     const CopyJob job{out, parts_.front(), node.parts.front().shift};
@@ -284,7 +291,8 @@ void Executor::keep_carry(ValueId value, Step step) {
   }
 }
 
-bool Executor::run(RowSource& source, RowSink& sink, const std::function<bool(double)>& progress, Phases& phases) {
+bool Executor::run(RowSource& source, RowSink& sink, const std::function<bool(double)>& progress,
+                   Phases& phases) {
   const Graph& graph = program_.graph();
   std::vector<double> work(graph.nodes.size());  // of one row of each node
   double total = 0, done = 0;

@@ -1,5 +1,5 @@
-// Runs a Program over one image size: fills the arena's rows step by step, node by node, and hands the work of each node
-// to the thread pool in items that change no bit.
+// Runs a Program over one image size: fills the arena's rows step by step, node by node, and hands the work
+// of each node to the thread pool in items that change no bit.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,8 @@ struct Phases {
 class Executor {
  public:
   // height and width: multiples of the graph's stride. band: rows a step, 0 for the whole image in one.
-  Executor(const Program& program, ThreadPool& pool, std::int64_t height, std::int64_t width, std::int64_t band);
+  Executor(const Program& program, ThreadPool& pool, std::int64_t height, std::int64_t width,
+           std::int64_t band);
 
   // Bytes that an Executor takes, the program's packed weights not counted.
   static std::size_t bytes_for(const Program& program, int threads, std::int64_t height, std::int64_t width,
@@ -45,7 +46,8 @@ class Executor {
   std::int64_t width() const noexcept { return width_; }
   std::int64_t band() const noexcept { return layout_.band; }
 
-  // progress: called between nodes with the fraction done; false ends the run early. Returns false if it was ended.
+  // progress: called between nodes with the fraction done; false ends the run early. Returns false if it was
+  // ended.
   bool run(RowSource& source, RowSink& sink, const std::function<bool(double)>& progress, Phases& phases);
 
  private:
@@ -54,7 +56,8 @@ class Executor {
   };
   RowRange fresh(ValueId value, Step step) const;
   float* row(ValueId value, std::int64_t y, Step step);
-  const float* const* rows(ValueId value, std::int64_t first, std::int64_t count, std::int64_t stride, Step step);
+  const float* const* rows(ValueId value, std::int64_t first, std::int64_t count, std::int64_t stride,
+                           Step step);
 
   void run_node(std::size_t index, Step step, RowRange made);
   void run_input(RowSource& source, Step step, RowRange made);
@@ -63,7 +66,8 @@ class Executor {
   void run_rowwise(const Node& node, const PackedNode& packed, Step step, RowRange made);
   void keep_carry(ValueId value, Step step);
 
-  Destination destination(const Node& node, const PackedNode& packed, std::int64_t first, RowRange made, Step step);
+  Destination destination(const Node& node, const PackedNode& packed, std::int64_t first, RowRange made,
+                          Step step);
 
   const Program& program_;
   ThreadPool& pool_;

@@ -24,7 +24,8 @@ Kernel kernel_by_name(const std::string& name) {
                                              "', which this version does not have; build the plan again");
 }
 
-// Weight (output channel o, input channel i of the concatenation, ky, kx) of a node, whatever its ONNX layout.
+// Weight (output channel o, input channel i of the concatenation, ky, kx) of a node, whatever its ONNX
+// layout.
 class Weights {
  public:
   Weights(const Graph& graph, const Node& node)
@@ -117,9 +118,11 @@ std::size_t Program::lay_out_node(std::size_t index, std::size_t at) {
   PackedNode& packed = nodes_[index];
   packed.kernel = kernel_by_name(tactic.kernel);
   const Kernel expected = kernel_by_name(std::string(kernel_for(g, node)));
-  const bool fits = packed.kernel == expected || (expected == Kernel::winograd_f4 && packed.kernel == Kernel::direct);
+  const bool fits =
+      packed.kernel == expected || (expected == Kernel::winograd_f4 && packed.kernel == Kernel::direct);
   if (!fits || tactic.block < 1 || tactic.block > 65536) {
-    throw PlanError("plan.unfit_tactic", "the plan runs node '" + node.name.substr(0, 80) + "' by '" + tactic.kernel +
+    throw PlanError("plan.unfit_tactic", "the plan runs node '" + node.name.substr(0, 80) + "' by '" +
+                                             tactic.kernel +
                                              "', which does not fit it; build the plan again");
   }
   packed.block = tactic.block;
@@ -131,8 +134,9 @@ std::size_t Program::lay_out_node(std::size_t index, std::size_t at) {
     for (std::size_t p = 0; p < node.parts.size(); ++p) {
       const int channels = g.values[node.parts[p].value].channels;
       const bool last = p + 1 == node.parts.size();
-      packed.depth += last ? channels : static_cast<int>(round_up(static_cast<std::size_t>(channels),
-                                                                  static_cast<std::size_t>(table_->lanes)));
+      packed.depth += last ? channels
+                           : static_cast<int>(round_up(static_cast<std::size_t>(channels),
+                                                       static_cast<std::size_t>(table_->lanes)));
     }
     packed.weights = at;
     at += outputs * 36 * static_cast<std::size_t>(packed.depth);
@@ -222,8 +226,10 @@ void Program::pack_node(std::size_t index) {
           for (const PackedTap& tap : phase.taps) {
             const bool transposed = node.op == Op::conv_transpose;
             const int zoom = transposed ? 1 : 1 << node.parts[static_cast<std::size_t>(tap.part)].shift;
-            const int ky = transposed ? py + node.pad_top - tap.dy * node.stride : tap.dy / zoom + node.pad_top;
-            const int kx = transposed ? px + node.pad_left - tap.dx * node.stride : tap.dx / zoom + node.pad_left;
+            const int ky =
+                transposed ? py + node.pad_top - tap.dy * node.stride : tap.dy / zoom + node.pad_top;
+            const int kx =
+                transposed ? px + node.pad_left - tap.dx * node.stride : tap.dx / zoom + node.pad_left;
             const auto part = static_cast<std::size_t>(tap.part);
             const int count = g.values[node.parts[part].value].channels;
             for (int i = 0; i < count; ++i) {
@@ -247,8 +253,8 @@ void Program::tune(const Timer& given) {
     const std::span<const int> candidates = block_candidates(plan_.tactics[n].kernel);
     if (packed.kernel != Kernel::winograd_f4 || candidates.size() < 2) continue;
     const int outputs = graph().values[node.output].channels;
-    const std::string shape = plan_.tactics[n].kernel + " " + std::to_string(packed.depth) + "->" +
-                              std::to_string(outputs);
+    const std::string shape =
+        plan_.tactics[n].kernel + " " + std::to_string(packed.depth) + "->" + std::to_string(outputs);
     auto found = chosen.find(shape);
     if (found == chosen.end()) {
       // A strip of 64 x 24 tiles: several blocks of each size, and no larger than some megabytes.
@@ -269,8 +275,8 @@ void Program::tune(const Timer& given) {
       }
       SourcePart part{source.data(), block_stride, packed.depth};
       WinogradJob job;
-      job.out = {destination.data(), block_stride, kWidth, 1, 4, static_cast<int>(out_blocks),
-                 weights(packed.bias), nullptr, 0};
+      job.out = {destination.data(),           block_stride,         kWidth,  1, 4,
+                 static_cast<int>(out_blocks), weights(packed.bias), nullptr, 0};
       job.parts = &part;
       job.part_count = 1;
       job.depth = packed.depth;

@@ -1,5 +1,5 @@
-// Program: a plan made ready for the kernels of one instruction set. Weights are transformed and packed here, when an
-// engine is made; nothing of this is stored. Immutable, shared by all runs.
+// Program: a plan made ready for the kernels of one instruction set. Weights are transformed and packed here,
+// when an engine is made; nothing of this is stored. Immutable, shared by all runs.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@ namespace mimo_rt::cpu {
 
 enum class Kernel : std::uint8_t { input, winograd_f4, direct, copy, concat };
 
-// A kernel position of a direct convolution: destination row y, column j read source row y * row_step + dy, column
-// j * column_step + dx of a part.
+// A kernel position of a direct convolution: destination row y, column j read source row y * row_step + dy,
+// column j * column_step + dx of a part.
 struct PackedTap {
   int part = 0;
   int row_step = 1, dy = 0;
@@ -43,7 +43,8 @@ struct PackedNode {
 
 class Program {
  public:
-  // Checks that the plan's target runs here and that its tactics name kernels that fit. Throws BackendError, PlanError.
+  // Checks that the plan's target runs here and that its tactics name kernels that fit. Throws BackendError,
+  // PlanError.
   explicit Program(Plan plan);
 
   const Plan& plan() const noexcept { return plan_; }

@@ -36,7 +36,8 @@ class Floats {
     return at;
   }
   void add(std::int64_t rows, std::int64_t row_stride) {
-    constexpr std::int64_t kLimit = std::int64_t{1} << 46;  // floats; far above any memory, far below overflow
+    constexpr std::int64_t kLimit = std::int64_t{1}
+                                    << 46;  // floats; far above any memory, far below overflow
     if (rows != 0 && row_stride > kLimit / rows) overflow();
     total_ += static_cast<std::size_t>(rows * row_stride);
     if (total_ > static_cast<std::size_t>(kLimit)) overflow();
@@ -68,9 +69,11 @@ std::size_t place(std::vector<Interval>& intervals) {
     Interval& interval = intervals[i];
     rivals.clear();
     for (std::size_t k = 0; k < i; ++k) {
-      if (intervals[k].first <= interval.last && interval.first <= intervals[k].last) rivals.push_back(&intervals[k]);
+      if (intervals[k].first <= interval.last && interval.first <= intervals[k].last)
+        rivals.push_back(&intervals[k]);
     }
-    std::sort(rivals.begin(), rivals.end(), [](const Interval* a, const Interval* b) { return a->offset < b->offset; });
+    std::sort(rivals.begin(), rivals.end(),
+              [](const Interval* a, const Interval* b) { return a->offset < b->offset; });
     std::size_t at = 0;
     for (const Interval* rival : rivals) {
       if (at + interval.size <= rival->offset) break;
@@ -99,7 +102,9 @@ RowRange source_rows(const Node& node, const Part& part, RowRange d) {
   return {scaled(d.first), scaled(d.end - 1) + 1};
 }
 
-RowRange operand_rows(const EpilogueOp& step, RowRange d) { return {d.first >> step.up, ((d.end - 1) >> step.up) + 1}; }
+RowRange operand_rows(const EpilogueOp& step, RowRange d) {
+  return {d.first >> step.up, ((d.end - 1) >> step.up) + 1};
+}
 
 Anchors compute_anchors(const Graph& graph) {
   Anchors a;
@@ -169,13 +174,15 @@ Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t heig
     if (s.shape.row_stride / 16 % 2 == 0) s.shape.row_stride += 16;
     longest = std::max(longest, s.shape.row_stride);
     const std::int64_t step = layout.band >> value.scale;
-    const std::int64_t carry = layout.steps > 1 ? std::clamp<std::int64_t>(anchors.carry[v], 0, s.shape.height) : 0;
+    const std::int64_t carry =
+        layout.steps > 1 ? std::clamp<std::int64_t>(anchors.carry[v], 0, s.shape.height) : 0;
     if (carry > step) {
       s.carry_rows = std::min(carry + step, s.shape.height);
     } else {
       s.carry_rows = carry;
       s.fresh_rows = std::min(step, s.shape.height);
-      if (s.shape.row_stride > std::numeric_limits<std::int64_t>::max() / 8 / std::max<std::int64_t>(s.fresh_rows, 1)) {
+      if (s.shape.row_stride >
+          std::numeric_limits<std::int64_t>::max() / 8 / std::max<std::int64_t>(s.fresh_rows, 1)) {
         Floats::overflow();
       }
       intervals.push_back({v, static_cast<std::size_t>(s.fresh_rows * s.shape.row_stride), made_by[v],

@@ -1,11 +1,12 @@
-// Which rows every value has at which step, and where they lie: pure arithmetic over the graph, with no kernel, pixel or
-// thread in it.
+// Which rows every value has at which step, and where they lie: pure arithmetic over the graph, with no
+// kernel, pixel or thread in it.
 //
-// Skewed anchors. A step advances the output by one band. Each value has a row anchor, a constant of the graph: the
-// number of its rows that its consumers need before output row 0. At the step that brings the output from row e to row
-// e + band, a value brings its own rows from anchor + e/2^scale to anchor + (e + band)/2^scale, so every step each layer
-// computes exactly one band of whole tiles and the schedule is static. Tiles start at the anchor; anchors depend neither
-// on band nor on threads nor on a memory bound, and so no bit of the result does.
+// Skewed anchors. A step advances the output by one band. Each value has a row anchor, a constant of the
+// graph: the number of its rows that its consumers need before output row 0. At the step that brings the
+// output from row e to row e + band, a value brings its own rows from anchor + e/2^scale to anchor + (e +
+// band)/2^scale, so every step each layer computes exactly one band of whole tiles and the schedule is
+// static. Tiles start at the anchor; anchors depend neither on band nor on threads nor on a memory bound, and
+// so no bit of the result does.
 #pragma once
 
 #include <cstddef>
@@ -38,15 +39,16 @@ struct RowShape {
 
 struct Storage {
   RowShape shape;
-  std::int64_t carry_rows = 0;    // rows of the ring of old rows
-  std::size_t carry_offset = 0;   // floats into the arena
-  std::int64_t fresh_rows = 0;    // rows of this step in scratch; 0: written straight into the ring
-  std::size_t fresh_offset = 0;   // floats into the arena, shared with values that live at other times of a step
+  std::int64_t carry_rows = 0;   // rows of the ring of old rows
+  std::size_t carry_offset = 0;  // floats into the arena
+  std::int64_t fresh_rows = 0;   // rows of this step in scratch; 0: written straight into the ring
+  std::size_t fresh_offset =
+      0;  // floats into the arena, shared with values that live at other times of a step
 };
 
 struct Layout {
-  std::int64_t band = 0;    // rows that a step advances the output
-  std::int64_t first = 0;   // e of the first step: negative
+  std::int64_t band = 0;   // rows that a step advances the output
+  std::int64_t first = 0;  // e of the first step: negative
   std::int64_t steps = 0;
   int left = 0, right = 0;  // border columns
   std::vector<Storage> values;
@@ -55,13 +57,13 @@ struct Layout {
   std::size_t floats = 0;             // of the whole arena
 };
 
-// Lays out a run over an image of height x width (multiples of the graph's stride), V = `lanes`. band 0: the whole image
-// in one step. Throws MemoryLimitError where sizes overflow.
+// Lays out a run over an image of height x width (multiples of the graph's stride), V = `lanes`. band 0: the
+// whole image in one step. Throws MemoryLimitError where sizes overflow.
 Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t height, std::int64_t width,
                    std::int64_t band, int lanes);
 
-// Rows [first, end) of the source that destination rows [first, end) of a part or an epilogue operand read, before
-// clipping to the image.
+// Rows [first, end) of the source that destination rows [first, end) of a part or an epilogue operand read,
+// before clipping to the image.
 struct RowRange {
   std::int64_t first = 0, end = 0;
 };

@@ -16,13 +16,13 @@ std::string_view kernel_for(const Graph& graph, const Node& node) {
     case Op::conv:
       break;
   }
-  const bool three_by_three = node.kernel_h == 3 && node.kernel_w == 3 && node.stride == 1 && node.pad_top == 1 &&
-                              node.pad_left == 1;
+  const bool three_by_three =
+      node.kernel_h == 3 && node.kernel_w == 3 && node.stride == 1 && node.pad_top == 1 && node.pad_left == 1;
   if (!three_by_three) return kDirect;
   int channels = 0;
   for (const Part& part : node.parts) channels += graph.values[part.value].channels;
-  // Below some eight input channels the transforms cost more than the multiplications they save. Output channels do not
-  // enter: even the three of an image pay, since the input transform is all that is left.
+  // Below some eight input channels the transforms cost more than the multiplications they save. Output
+  // channels do not enter: even the three of an image pay, since the input transform is all that is left.
   return channels >= 8 ? kWinogradF4 : kDirect;
 }
 

@@ -1,8 +1,8 @@
 // Which kernel runs which node, decided here and nowhere else.
 //
-// Tactics are of two kinds. Numeric ones (which transform, which points, which order of accumulation) follow a fixed
-// rule over the layer's shape and precision, are never timed, and so give the same bits from one build to the next.
-// Neutral ones (how many tiles one work item takes) change no bit and are timed.
+// Tactics are of two kinds. Numeric ones (which transform, which points, which order of accumulation) follow
+// a fixed rule over the layer's shape and precision, are never timed, and so give the same bits from one
+// build to the next. Neutral ones (how many tiles one work item takes) change no bit and are timed.
 #pragma once
 
 #include <span>

@@ -1,4 +1,5 @@
-// Workers that spin a little and then sleep; re-made in a forked child, whose copy of the pool has no threads.
+// Workers that spin a little and then sleep; re-made in a forked child, whose copy of the pool has no
+// threads.
 #include "cpu/thread_pool.hpp"
 
 #include <algorithm>
@@ -17,7 +18,8 @@
 namespace mimo_rt::cpu {
 namespace {
 
-constexpr int kSpins = 4000;  // some 10 µs: longer than the gap between two layers, shorter than a context switch pays
+constexpr int kSpins =
+    4000;  // some 10 µs: longer than the gap between two layers, shorter than a context switch pays
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -108,8 +110,8 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : state_->workers) worker.join();
 }
 
-// In a forked child the workers exist only in the parent: their handles can be neither joined nor destroyed here, so the
-// child lets go of the state for good (one small leak a fork).
+// In a forked child the workers exist only in the parent: their handles can be neither joined nor destroyed
+// here, so the child lets go of the state for good (one small leak a fork).
 void ThreadPool::abandon() { static_cast<void>(state_.release()); }
 
 void ThreadPool::run_erased(int items, Erased call, const void* task) {
@@ -126,7 +128,8 @@ void ThreadPool::run_erased(int items, Erased call, const void* task) {
     try {
       for (int t = 1; t < threads_; ++t) state->workers.emplace_back([s = state.get(), t] { s->loop(t); });
     } catch (...) {
-      // Fewer threads than asked for are an inconvenience, not an error: results do not depend on their number.
+      // Fewer threads than asked for are an inconvenience, not an error: results do not depend on their
+      // number.
     }
     state_ = std::move(state);
   }

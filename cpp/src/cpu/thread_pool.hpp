@@ -1,5 +1,6 @@
-// Persistent workers that share out numbered work items. The caller takes part, items are handed out by one atomic
-// counter, and which thread takes which item changes no result. No OpenMP: its runtimes collide inside one process.
+// Persistent workers that share out numbered work items. The caller takes part, items are handed out by one
+// atomic counter, and which thread takes which item changes no result. No OpenMP: its runtimes collide inside
+// one process.
 #pragma once
 
 #include <memory>
@@ -16,12 +17,14 @@ class ThreadPool {
 
   int threads() const noexcept { return threads_; }
 
-  // Calls task(item, thread) for every item in [0, items), thread in [0, threads()), and returns when all are done. The
-  // task must not throw. Items run with the default rounding and denormal mode, whatever the caller has set. One call
-  // at a time.
+  // Calls task(item, thread) for every item in [0, items), thread in [0, threads()), and returns when all are
+  // done. The task must not throw. Items run with the default rounding and denormal mode, whatever the caller
+  // has set. One call at a time.
   template <typename Task>
   void run(int items, const Task& task) {
-    run_erased(items, [](const void* t, int item, int thread) { (*static_cast<const Task*>(t))(item, thread); }, &task);
+    run_erased(
+        items, [](const void* t, int item, int thread) { (*static_cast<const Task*>(t))(item, thread); },
+        &task);
   }
 
  private:

@@ -125,10 +125,10 @@ TEST(Executor, ReusesItsMemoryBetweenRunsWithoutTraces) {
   cpu::Executor executor(program, pool, 64, 48, 16);
   const auto run = [&](const std::vector<float>& image) {
     std::vector<float> result(image.size());
-    const ImageView from{reinterpret_cast<const std::byte*>(image.data()), PixelType::f32, 64, 48, 3, 48 * 4, 4,
-                         64 * 48 * 4};
-    const MutableImageView to{reinterpret_cast<std::byte*>(result.data()), PixelType::f32, 64, 48, 3, 48 * 4, 4,
-                              64 * 48 * 4};
+    const ImageView from{
+        reinterpret_cast<const std::byte*>(image.data()), PixelType::f32, 64, 48, 3, 48 * 4, 4, 64 * 48 * 4};
+    const MutableImageView to{
+        reinterpret_cast<std::byte*>(result.data()), PixelType::f32, 64, 48, 3, 48 * 4, 4, 64 * 48 * 4};
     PlaneSource source(from, program.kernels().lanes);
     PlaneSink sink(to, program.kernels().lanes);
     cpu::Phases phases;
@@ -141,8 +141,8 @@ TEST(Executor, ReusesItsMemoryBetweenRunsWithoutTraces) {
   EXPECT_TRUE(same_bits(first, run(a)));
 }
 
-// Direct kernels round nothing outside the receptive field, so a changed pixel must leave all other outputs' bits alone;
-// and for some alignment the outermost output of the field must change.
+// Direct kernels round nothing outside the receptive field, so a changed pixel must leave all other outputs'
+// bits alone; and for some alignment the outermost output of the field must change.
 TEST(Executor, ImpulseConfirmsTheReceptiveField) {
   const Graph graph = three_levels(8);
   const ReceptiveField field = receptive_field(graph);
@@ -161,7 +161,8 @@ TEST(Executor, ImpulseConfirmsTheReceptiveField) {
       bool differs = false;
       for (int c = 0; c < 3; ++c) {
         const std::size_t at = static_cast<std::size_t>((c * h + out) * w);
-        differs = differs || std::memcmp(&actual[at], &expected[at], static_cast<std::size_t>(w) * sizeof(float)) != 0;
+        differs = differs ||
+                  std::memcmp(&actual[at], &expected[at], static_cast<std::size_t>(w) * sizeof(float)) != 0;
       }
       if (!differs) continue;
       before = std::max(before, out - y);  // output `out` reads `out - y` rows up

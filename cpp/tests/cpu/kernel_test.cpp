@@ -1,4 +1,5 @@
-// Every kernel of every instruction set against plain loops in double precision: one table of shapes and tolerances.
+// Every kernel of every instruction set against plain loops in double precision: one table of shapes and
+// tolerances.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -48,8 +49,9 @@ TEST_P(Kernels, MatchPlainLoops) {
       SCOPED_TRACE(std::string(c.name) + " at " + std::to_string(height) + "x" + std::to_string(width));
       NetBuilder net(c.inputs);
       const ValueId x = net.image();
-      const ValueId y = c.transposed ? net.conv_transpose(net.conv({{x, 0}}, c.inputs, 1, 2), c.outputs, {relu()})
-                                     : net.conv({{x, 0}}, c.outputs, c.kernel, c.stride, {relu()});
+      const ValueId y = c.transposed
+                            ? net.conv_transpose(net.conv({{x, 0}}, c.inputs, 1, 2), c.outputs, {relu()})
+                            : net.conv({{x, 0}}, c.outputs, c.kernel, c.stride, {relu()});
       const Graph graph = net.finish(y);
       const std::vector<float> image = random_image(c.inputs, height, width);
       const std::vector<float> expected = evaluate(graph, image, height, width);

@@ -27,8 +27,8 @@ class NetBuilder {
 
   ValueId image() const { return graph_.input; }
 
-  ValueId conv(std::vector<Part> parts, int outputs, int kernel, int stride = 1, std::vector<EpilogueOp> epilogue = {},
-               bool bias = true, float gain = 1.0F) {
+  ValueId conv(std::vector<Part> parts, int outputs, int kernel, int stride = 1,
+               std::vector<EpilogueOp> epilogue = {}, bool bias = true, float gain = 1.0F) {
     Node node;
     node.op = Op::conv;
     node.name = numbered("conv", graph_.nodes.size());
@@ -90,7 +90,9 @@ class NetBuilder {
   }
 
  private:
-  static std::string numbered(std::string name, std::size_t number) { return name.append(std::to_string(number)); }
+  static std::string numbered(std::string name, std::size_t number) {
+    return name.append(std::to_string(number));
+  }
   ValueId value(int channels, int scale) {
     graph_.values.push_back({numbered("v", graph_.values.size()), channels, scale});
     return static_cast<ValueId>(graph_.values.size() - 1);
@@ -123,7 +125,8 @@ inline EpilogueOp relu() { return {EpilogueKind::relu, 0, 0}; }
 inline EpilogueOp plus(ValueId v, int up = 0) { return {EpilogueKind::add, v, up}; }
 inline EpilogueOp times(ValueId v, int up = 0) { return {EpilogueKind::mul, v, up}; }
 
-// Three levels with every operator, every epilogue, skips, odd channel counts and both directions of resampling.
+// Three levels with every operator, every epilogue, skips, odd channel counts and both directions of
+// resampling.
 inline Graph three_levels(int width, unsigned seed = 1) {
   NetBuilder net(3, seed);
   const ValueId x = net.image();

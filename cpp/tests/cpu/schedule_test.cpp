@@ -1,4 +1,5 @@
-// Anchors and layout: pure arithmetic, checked against counts by hand and against the rule that nothing overlaps.
+// Anchors and layout: pure arithmetic, checked against counts by hand and against the rule that nothing
+// overlaps.
 #include "cpu/schedule.hpp"
 
 #include <gtest/gtest.h>
@@ -21,7 +22,8 @@ TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
   const cpu::Anchors anchors = cpu::compute_anchors(graph);
   EXPECT_EQ(anchors.anchor[e], 0);
   EXPECT_EQ(anchors.anchor[d], 1);
-  EXPECT_EQ(anchors.anchor[c], 1);  // output row 0 of d, and row 0's lower neighbour: rows 0 .. 0, and 1 for row 1
+  EXPECT_EQ(anchors.anchor[c],
+            1);  // output row 0 of d, and row 0's lower neighbour: rows 0 .. 0, and 1 for row 1
   EXPECT_EQ(anchors.anchor[b], 2);
   EXPECT_EQ(anchors.anchor[a], 4);
   EXPECT_EQ(anchors.anchor[x], 5);
@@ -47,12 +49,16 @@ TEST(Layout, NothingThatLivesAtOnceOverlaps) {
       EXPECT_LE(end, layout.floats);
       for (std::size_t b = a + 1; b < graph.values.size(); ++b) {
         const cpu::Storage& t = layout.values[b];
-        const std::size_t t_end = t.fresh_offset + static_cast<std::size_t>(t.fresh_rows * t.shape.row_stride);
-        if (s.fresh_rows > 0 && t.fresh_rows > 0 && made[a] <= layout.last_use[b] && made[b] <= layout.last_use[a]) {
+        const std::size_t t_end =
+            t.fresh_offset + static_cast<std::size_t>(t.fresh_rows * t.shape.row_stride);
+        if (s.fresh_rows > 0 && t.fresh_rows > 0 && made[a] <= layout.last_use[b] &&
+            made[b] <= layout.last_use[a]) {
           EXPECT_TRUE(end <= t.fresh_offset || t_end <= s.fresh_offset) << a << " and " << b;
         }
-        const std::size_t s_carry = s.carry_offset + static_cast<std::size_t>(s.carry_rows * s.shape.row_stride);
-        const std::size_t t_carry = t.carry_offset + static_cast<std::size_t>(t.carry_rows * t.shape.row_stride);
+        const std::size_t s_carry =
+            s.carry_offset + static_cast<std::size_t>(s.carry_rows * s.shape.row_stride);
+        const std::size_t t_carry =
+            t.carry_offset + static_cast<std::size_t>(t.carry_rows * t.shape.row_stride);
         if (s.carry_rows > 0 && t.carry_rows > 0) {
           EXPECT_TRUE(s_carry <= t.carry_offset || t_carry <= s.carry_offset);
         }
@@ -77,7 +83,8 @@ TEST(Layout, MemoryGrowsWithTheWidthAndNotWithTheHeight) {
 TEST(Layout, RefusesSizesThatNoMemoryHolds) {
   const Graph graph = three_levels(16);
   const cpu::Anchors anchors = cpu::compute_anchors(graph);
-  EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 29, std::int64_t{1} << 29, 0, 8), MemoryLimitError);
+  EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 29, std::int64_t{1} << 29, 0, 8),
+               MemoryLimitError);
   EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 40, 4, 16, 8), MemoryLimitError);
 }
 

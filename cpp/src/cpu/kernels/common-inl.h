@@ -1,5 +1,5 @@
-// Vector code that every kernel shares: the micro-kernel's epilogue and the borders of a destination row. Included once
-// per instruction set.
+// Vector code that every kernel shares: the micro-kernel's epilogue and the borders of a destination row.
+// Included once per instruction set.
 #if defined(MIMO_RT_COMMON_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MIMO_RT_COMMON_INL_H_
 #undef MIMO_RT_COMMON_INL_H_
@@ -31,9 +31,11 @@ constexpr int kMicroRows = 12;
 constexpr int kMicroRows = 6;
 #endif
 
-// Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p * column_stride.
+// Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p *
+// column_stride.
 template <int kCount>
-HWY_INLINE void finish(const Destination& out, int row, int block, int x, int column_stride, int count, V* v) {
+HWY_INLINE void finish(const Destination& out, int row, int block, int x, int column_stride, int count,
+                       V* v) {
   const D d;
   const V bias = hn::LoadU(d, out.bias + static_cast<std::ptrdiff_t>(block) * kLanes);
   for (int p = 0; p < kCount; ++p) v[p] = hn::Add(v[p], bias);
@@ -54,7 +56,10 @@ HWY_INLINE void finish(const Destination& out, int row, int block, int x, int co
   }
   float* destination = out.rows[row] + block * out.block_stride;
   for (int p = 0; p < count; ++p) {
-    hn::StoreU(v[p], d, destination + (static_cast<std::ptrdiff_t>(x) + static_cast<std::ptrdiff_t>(p) * column_stride) * kLanes);
+    hn::StoreU(
+        v[p], d,
+        destination +
+            (static_cast<std::ptrdiff_t>(x) + static_cast<std::ptrdiff_t>(p) * column_stride) * kLanes);
   }
 }
 

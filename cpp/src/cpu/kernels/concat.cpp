@@ -1,5 +1,5 @@
-// Lays the channels of several values one after another: for the rare consumer that is not a convolution (those read
-// their parts where they lie).
+// Lays the channels of several values one after another: for the rare consumer that is not a convolution
+// (those read their parts where they lie).
 #include "cpu/kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE

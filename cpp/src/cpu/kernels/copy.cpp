@@ -1,5 +1,5 @@
-// Copies rows, resampled along columns by nearest neighbour, and runs the epilogue: resampling that nothing could take,
-// and elementwise steps that no convolution precedes.
+// Copies rows, resampled along columns by nearest neighbour, and runs the epilogue: resampling that nothing
+// could take, and elementwise steps that no convolution precedes.
 #include "cpu/kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -19,7 +19,8 @@ void run(const CopyJob& job, int row) {
   for (int block = 0; block < job.out.blocks; ++block) {
     const float* from = job.part.rows[row] + block * job.part.block_stride;
     for (int x = 0; x < job.out.width; ++x) {
-      const std::ptrdiff_t column = job.shift >= 0 ? static_cast<std::ptrdiff_t>(x) << job.shift : x >> -job.shift;
+      const std::ptrdiff_t column =
+          job.shift >= 0 ? static_cast<std::ptrdiff_t>(x) << job.shift : x >> -job.shift;
       V v = hn::LoadU(d, from + column * kLanes);
       finish<1>(job.out, row, block, x, 1, 1, &v);
     }

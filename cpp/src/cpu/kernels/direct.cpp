@@ -1,6 +1,6 @@
-// Direct convolution of any kernel, stride and phase as a sum over taps: the reference for the faster kernels and the
-// fallback for what they do not take (1x1, strided, transposed, few channels). Each output is one FMA chain over taps
-// and channels in the order of the packed weights.
+// Direct convolution of any kernel, stride and phase as a sum over taps: the reference for the faster kernels
+// and the fallback for what they do not take (1x1, strided, transposed, few channels). Each output is one FMA
+// chain over taps and channels in the order of the packed weights.
 #include "cpu/kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE

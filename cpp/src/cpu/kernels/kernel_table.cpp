@@ -1,5 +1,5 @@
-// Lists the kernels: the one file that collects what each kernel source made for each instruction set, and that knows
-// which of them the processor runs.
+// Lists the kernels: the one file that collects what each kernel source made for each instruction set, and
+// that knows which of them the processor runs.
 #include "cpu/kernels/kernel_table.hpp"
 
 #include <array>
@@ -9,12 +9,12 @@
 
 namespace mimo_rt::cpu {
 
-#define MIMO_RT_DECLARE(space, name)        \
-  namespace space {                         \
+#define MIMO_RT_DECLARE(space, name)         \
+  namespace space {                          \
   void fill_winograd_f4(KernelTable& table); \
-  void fill_direct(KernelTable& table);     \
-  void fill_copy(KernelTable& table);       \
-  void fill_concat(KernelTable& table);     \
+  void fill_direct(KernelTable& table);      \
+  void fill_copy(KernelTable& table);        \
+  void fill_concat(KernelTable& table);      \
   }
 MIMO_RT_FOR_EACH_TARGET(MIMO_RT_DECLARE)
 #undef MIMO_RT_DECLARE
@@ -26,13 +26,13 @@ struct Entry {
   void (*fill)(KernelTable&);
 };
 
-#define MIMO_RT_ENTRY(space, name)   \
-  Entry{name, [](KernelTable& table) { \
-          table.target = name;       \
+#define MIMO_RT_ENTRY(space, name)        \
+  Entry{name, [](KernelTable& table) {    \
+          table.target = name;            \
           space::fill_winograd_f4(table); \
-          space::fill_direct(table); \
-          space::fill_copy(table);   \
-          space::fill_concat(table); \
+          space::fill_direct(table);      \
+          space::fill_copy(table);        \
+          space::fill_concat(table);      \
         }},
 constexpr Entry kEntries[] = {MIMO_RT_FOR_EACH_TARGET(MIMO_RT_ENTRY)};
 #undef MIMO_RT_ENTRY
@@ -61,14 +61,15 @@ bool target_runs_here(const char* name) {
   if (std::strcmp(name, "AVX-512") == 0) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("bmi2");
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") &&
+           __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   }
   if (std::strcmp(name, "AVX2") == 0) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
            __builtin_cpu_supports("bmi2");
   }
-  if (std::strcmp(name, "SSE4") == 0) return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
+  if (std::strcmp(name, "SSE4") == 0)
+    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
 #endif
   return true;
 }

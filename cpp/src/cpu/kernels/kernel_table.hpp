@@ -1,9 +1,10 @@
-// What a CPU kernel is given and the table of kernels that one instruction set fills. Kernels know rows, not images:
-// they get arrays of row pointers and never derive an address from a row number, so that borders, carry rows, bands
-// and cropping live only in whoever fills the pointers.
+// What a CPU kernel is given and the table of kernels that one instruction set fills. Kernels know rows, not
+// images: they get arrays of row pointers and never derive an address from a row number, so that borders,
+// carry rows, bands and cropping live only in whoever fills the pointers.
 //
-// A row of a value is [C/V][left + W + right][V] floats, V the lanes of the instruction set; a row pointer points at
-// channel block 0, column 0. Channels are padded to V with zeros, columns outside [0, W) hold zeros.
+// A row of a value is [C/V][left + W + right][V] floats, V the lanes of the instruction set; a row pointer
+// points at channel block 0, column 0. Channels are padded to V with zeros, columns outside [0, W) hold
+// zeros.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,8 @@
 
 namespace mimo_rt::cpu {
 
-// One operand of the epilogue: rows[i] belongs to the same i as the destination's rows[i]; column x is read at x >> up.
+// One operand of the epilogue: rows[i] belongs to the same i as the destination's rows[i]; column x is read
+// at x >> up.
 struct EpilogueStep {
   EpilogueKind kind = EpilogueKind::relu;
   const float* const* rows = nullptr;
@@ -25,10 +27,10 @@ struct EpilogueStep {
 struct Destination {
   float* const* rows = nullptr;
   std::ptrdiff_t block_stride = 0;
-  int width = 0;        // columns of the value
-  int left = 0;         // border columns to set to zero before column 0 ...
-  int right = 0;        // ... and from column `width` on
-  int blocks = 0;       // channel blocks
+  int width = 0;                // columns of the value
+  int left = 0;                 // border columns to set to zero before column 0 ...
+  int right = 0;                // ... and from column `width` on
+  int blocks = 0;               // channel blocks
   const float* bias = nullptr;  // padded to whole panels
   const EpilogueStep* steps = nullptr;
   int step_count = 0;
@@ -40,20 +42,20 @@ struct SourcePart {
   int channels = 0;
 };
 
-// Winograd F(4,3): tile (ty, tx) makes destination rows 4 ty .. 4 ty + 3 from source rows[4 ty .. 4 ty + 5] of each
-// part (so rows[0] is the row above the first destination row).
+// Winograd F(4,3): tile (ty, tx) makes destination rows 4 ty .. 4 ty + 3 from source rows[4 ty .. 4 ty + 5]
+// of each part (so rows[0] is the row above the first destination row).
 struct WinogradJob {
   Destination out;
   const SourcePart* parts = nullptr;
   int part_count = 0;
-  int depth = 0;                   // floats of one transformed pixel: channels of all parts, padded but for the last
+  int depth = 0;  // floats of one transformed pixel: channels of all parts, padded but for the last
   const float* weights = nullptr;  // [panel][36][depth][panel width]
   int tiles_x = 0;
-  float* scratch = nullptr;        // of the running thread: see winograd_scratch
+  float* scratch = nullptr;  // of the running thread: see winograd_scratch
 };
 
-// One tap of a direct convolution: a position of the kernel over one part. rows[i] is what destination row i reads;
-// column j of a phase reads column j * column_step + dx.
+// One tap of a direct convolution: a position of the kernel over one part. rows[i] is what destination row i
+// reads; column j of a phase reads column j * column_step + dx.
 struct Tap {
   const float* const* rows = nullptr;
   std::ptrdiff_t block_stride = 0;
@@ -89,8 +91,9 @@ struct ConcatJob {
 
 struct KernelTable {
   const char* target = "";
-  int lanes = 0;       // V
-  int panel = 0;       // output channels that a micro-kernel makes at once: weights are packed in panels of this width
+  int lanes = 0;  // V
+  int panel =
+      0;  // output channels that a micro-kernel makes at once: weights are packed in panels of this width
   int micro_rows = 0;  // pixels or tiles that it makes at once
 
   // Tiles [first, last) of the grid, in row-major order.
@@ -103,7 +106,8 @@ struct KernelTable {
 
 // Floats of scratch that one thread needs for blocks of `tiles` tiles.
 inline std::size_t winograd_scratch(const KernelTable& table, int tiles, int depth) {
-  const auto rows = static_cast<std::size_t>((tiles + table.micro_rows - 1) / table.micro_rows * table.micro_rows);
+  const auto rows =
+      static_cast<std::size_t>((tiles + table.micro_rows - 1) / table.micro_rows * table.micro_rows);
   const auto columns = static_cast<std::size_t>((depth + 15) / 16 * 16 + 8);
   return 36 * rows * (columns + static_cast<std::size_t>(table.panel)) + 64;
 }

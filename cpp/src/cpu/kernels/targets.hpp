@@ -1,10 +1,12 @@
-// Which instruction sets the kernels are compiled for. Included before Highway by every kernel file, and the only
-// place that names them: MIMO_RT_FOR_EACH_TARGET calls a macro with each one's mask, namespace and name, best first.
+// Which instruction sets the kernels are compiled for. Included before Highway by every kernel file, and the
+// only place that names them: MIMO_RT_FOR_EACH_TARGET calls a macro with each one's mask, namespace and name,
+// best first.
 #pragma once
 
 // Kept: AVX-512 (AVX3), AVX2, SSE4, NEON and the portable fallback.
-#define HWY_DISABLED_TARGETS \
-  (HWY_AVX3_DL | HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_PPC8 | HWY_WASM_EMU256)
+#define HWY_DISABLED_TARGETS                                                                        \
+  (HWY_AVX3_DL | HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_PPC8 | \
+   HWY_WASM_EMU256)
 
 #include <hwy/base.h>
 #include <hwy/detect_targets.h>

@@ -1,9 +1,10 @@
-// 3x3 stride-1 convolution by Winograd's F(4x4, 3x3), points 0, 1, -1, 2, -2: a quarter of the multiplications, with
-// bias, ReLU, residual adds and the rest of the epilogue fused into the output transform.
+// 3x3 stride-1 convolution by Winograd's F(4x4, 3x3), points 0, 1, -1, 2, -2: a quarter of the
+// multiplications, with bias, ReLU, residual adds and the rest of the epilogue fused into the output
+// transform.
 //
-// A work item is a run of tiles: input transform of all its tiles, then panel by panel of output channels 36 small
-// matrix products and the output transform. Every product is one FMA chain over input channels in ascending order, so
-// neither the run's length nor the thread changes a bit.
+// A work item is a run of tiles: input transform of all its tiles, then panel by panel of output channels 36
+// small matrix products and the output transform. Every product is one FMA chain over input channels in
+// ascending order, so neither the run's length nor the thread changes a bit.
 #include "cpu/kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -22,10 +23,10 @@ namespace winograd {
 HWY_INLINE void input_1d(V d0, V d1, V d2, V d3, V d4, V d5, V* out) {
   const D d;
   const V four = hn::Set(d, 4.0F), five = hn::Set(d, 5.0F), two = hn::Set(d, 2.0F);
-  const V a = hn::NegMulAdd(four, d2, d4);            // d4 - 4 d2
-  const V b = hn::NegMulAdd(four, d1, d3);            // d3 - 4 d1
-  const V c = hn::Sub(d4, d2);                        // d4 - d2
-  const V e = hn::Mul(two, hn::Sub(d3, d1));          // 2 d3 - 2 d1
+  const V a = hn::NegMulAdd(four, d2, d4);    // d4 - 4 d2
+  const V b = hn::NegMulAdd(four, d1, d3);    // d3 - 4 d1
+  const V c = hn::Sub(d4, d2);                // d4 - d2
+  const V e = hn::Mul(two, hn::Sub(d3, d1));  // 2 d3 - 2 d1
   out[0] = hn::NegMulAdd(five, d2, hn::MulAdd(four, d0, d4));
   out[1] = hn::Add(a, b);
   out[2] = hn::Sub(a, b);
@@ -45,8 +46,8 @@ HWY_INLINE void output_1d(V m0, V m1, V m2, V m3, V m4, V m5, V* out) {
 }
 
 // out[r][0..1] = sum over k of a[r][k] * w[k][0..1], for kMicroRows rows and two vectors of output channels.
-HWY_INLINE void product(const float* HWY_RESTRICT a, std::ptrdiff_t a_stride, const float* HWY_RESTRICT w, int depth,
-                        float* HWY_RESTRICT out) {
+HWY_INLINE void product(const float* HWY_RESTRICT a, std::ptrdiff_t a_stride, const float* HWY_RESTRICT w,
+                        int depth, float* HWY_RESTRICT out) {
   const D d;
   V acc[kMicroRows][2];
 #pragma GCC unroll 16
@@ -79,19 +80,22 @@ HWY_INLINE void transform_input(const WinogradJob& job, int first, int last, flo
       const SourcePart& part = job.parts[p];
       const int blocks = (part.channels + kLanes - 1) / kLanes;
       const float* from[6];
-      for (int i = 0; i < 6; ++i) from[i] = part.rows[4 * ty + i] + (static_cast<std::ptrdiff_t>(4) * tx - 1) * kLanes;
+      for (int i = 0; i < 6; ++i)
+        from[i] = part.rows[4 * ty + i] + (static_cast<std::ptrdiff_t>(4) * tx - 1) * kLanes;
       for (int block = 0; block < blocks; ++block) {
         V columns[6][6];
 #pragma GCC unroll 6
         for (int j = 0; j < 6; ++j) {
           const std::ptrdiff_t at = block * part.block_stride + j * kLanes;
           input_1d(hn::LoadU(d, from[0] + at), hn::LoadU(d, from[1] + at), hn::LoadU(d, from[2] + at),
-                   hn::LoadU(d, from[3] + at), hn::LoadU(d, from[4] + at), hn::LoadU(d, from[5] + at), columns[j]);
+                   hn::LoadU(d, from[3] + at), hn::LoadU(d, from[4] + at), hn::LoadU(d, from[5] + at),
+                   columns[j]);
         }
 #pragma GCC unroll 6
         for (int i = 0; i < 6; ++i) {
           V row[6];
-          input_1d(columns[0][i], columns[1][i], columns[2][i], columns[3][i], columns[4][i], columns[5][i], row);
+          input_1d(columns[0][i], columns[1][i], columns[2][i], columns[3][i], columns[4][i], columns[5][i],
+                   row);
 #pragma GCC unroll 6
           for (int j = 0; j < 6; ++j) hn::StoreU(row[j], d, to + (i * 6 + j) * plane);
         }
@@ -125,7 +129,8 @@ HWY_INLINE void transform_output(const WinogradJob& job, int first, int last, in
         const int row = 4 * ty + i;
         if (job.out.rows[row] == nullptr) continue;
         V pixels[4];
-        output_1d(columns[0][i], columns[1][i], columns[2][i], columns[3][i], columns[4][i], columns[5][i], pixels);
+        output_1d(columns[0][i], columns[1][i], columns[2][i], columns[3][i], columns[4][i], columns[5][i],
+                  pixels);
         finish<4>(job.out, row, block, 4 * tx, 1, count, pixels);
         if (tx == 0) clear_left(job.out, row, block);
         if (tx == last_column) clear_right(job.out, row, block);

@@ -245,12 +245,11 @@ def _engine(args: argparse.Namespace) -> Engine:
         return Engine.load(args.loadEngine)
     model = args.onnx or args.model or DEFAULT_MODEL
     if args.target is None and not args.onnx:
-        return open_engine(model, threads=args.threads, cache=not args.noCache)
+        return open_engine(model, cache=not args.noCache)
     # As a path, so that --onnx never means a bundled model's name.
     return build(
         Path(model) if args.onnx else model,
         target=args.target,
-        threads=args.threads,
         cache=not args.noCache,
     )
 

@@ -81,7 +81,7 @@ struct Sketch {
 
   ValueId add(Node n, int channels, int scale) {
     n.output = static_cast<ValueId>(g.values.size());
-    if (n.name.empty()) n.name = "n" + std::to_string(n.output);
+    if (n.name.empty()) n.name = numbered("n", n.output);
     g.values.push_back({n.name, channels, scale});
     g.nodes.push_back(n);
     g.output = n.output;

@@ -38,7 +38,7 @@ class MimoUnet {
   }
 
  private:
-  std::string fresh() { return "v" + std::to_string(count_++); }
+  std::string fresh() { return numbered("v", count_++); }
 
   std::string op(const std::string& type, const std::vector<std::string>& in,
                  const std::vector<OnnxAttribute>& attributes = {}) {
@@ -169,8 +169,8 @@ class RandomGraph {
 
   ValueId add(Node n, int channels, int scale) {
     n.output = static_cast<ValueId>(g_.values.size());
-    if (n.name.empty()) n.name = "n" + std::to_string(n.output);
-    g_.values.push_back({"v" + std::to_string(n.output), channels, scale});
+    if (n.name.empty()) n.name = numbered("n", n.output);
+    g_.values.push_back({numbered("v", n.output), channels, scale});
     g_.nodes.push_back(std::move(n));
     return g_.nodes.back().output;
   }

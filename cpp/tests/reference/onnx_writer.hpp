@@ -16,6 +16,12 @@ inline std::span<const std::byte> as_bytes(const std::string& s) {
   return std::as_bytes(std::span(s.data(), s.size()));
 }
 
+// "v" and 3 make "v3".
+inline std::string numbered(std::string prefix, long number) {
+  prefix += std::to_string(number);
+  return prefix;
+}
+
 // A serialised TensorProto.
 struct OnnxTensor {
   std::string message;

@@ -145,7 +145,8 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
         "the model does not turn a 3-channel image into one of the same size; use infer for its raw output");
   }
   const std::lock_guard lock(state_->mutex);
-  PixelSource from(source, options.bgr, state_->pad(source.width), state_->program().kernels().lanes);
+  PixelSource from(source, options.bgr, state_->pad(source.height), state_->pad(source.width),
+                   state_->program().kernels().lanes);
   PixelSink to(source, destination, options.bgr, options.strength, state_->program().kernels().lanes);
   // Non-finite pixels end the run as soon as a row of them was read.
   Clock::time_point told = Clock::now();

@@ -1,7 +1,7 @@
 // Engine: ONNX to plan, plan to program, by way of the cache.
 #include "mimo_rt/engine.hpp"
 
-#include <cmath>
+#include <optional>
 #include <utility>
 
 #include "core/file.hpp"
@@ -43,7 +43,13 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
                        "tactics are 'fixed' or 'direct', not '" + options.tactics.substr(0, 40) + "'");
   }
   const std::string target = choose_target(options.target);
-  const std::vector<std::span<const std::byte>> files{onnx};
+  // What identifies the model: the ONNX bytes, and the weights as read where they lie in other files.
+  std::optional<Graph> graph;
+  std::vector<std::span<const std::byte>> files{onnx};
+  if (has_external_data(onnx)) {
+    graph = read_onnx(onnx, folder);
+    for (const Tensor& tensor : graph->tensors) files.emplace_back(tensor.data);
+  }
   const PlanKey key =
       make_plan_key(files, target, options.precision, options.tactics == "fixed" ? "" : "tactics=direct");
 
@@ -64,7 +70,7 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
   Plan plan;
   plan.key = key;
   plan.producer = "mimo_rt " MIMO_RT_VERSION;
-  plan.graph = read_onnx(onnx, folder);
+  plan.graph = graph ? *std::move(graph) : read_onnx(onnx, folder);
   for (const Node& node : plan.graph.nodes) {
     std::string_view kernel = cpu::kernel_for(plan.graph, node);
     if (node.op == Op::conv && options.tactics == "direct") kernel = cpu::kDirect;

@@ -40,10 +40,10 @@ T from_unit(float y) {
   return static_cast<T>(y * kLargest<T> + 0.5F);
 }
 
-std::int64_t reflect(std::int64_t i, std::int64_t size) {
+// The pixel that stands at i of an axis padded from size to padded: one rule for the whole axis.
+std::int64_t source_of(std::int64_t i, std::int64_t size, std::int64_t padded) {
   if (i < size) return i;
-  const std::int64_t mirrored = 2 * size - 2 - i;
-  return mirrored >= 0 ? mirrored : size - 1;
+  return padded - size <= size - 1 ? 2 * size - 2 - i : size - 1;
 }
 
 template <typename View>
@@ -65,11 +65,12 @@ void with_type(PixelType type, Function f) {
 
 }  // namespace
 
-PixelSource::PixelSource(const ImageView& image, bool bgr, std::int64_t padded_width, int lanes)
-    : image_(image), bgr_(bgr), padded_width_(padded_width), lanes_(lanes) {}
+PixelSource::PixelSource(const ImageView& image, bool bgr, std::int64_t padded_height,
+                         std::int64_t padded_width, int lanes)
+    : image_(image), bgr_(bgr), padded_height_(padded_height), padded_width_(padded_width), lanes_(lanes) {}
 
 void PixelSource::load(std::int64_t y, float* row, std::ptrdiff_t block_stride) {
-  const std::int64_t source_y = reflect(y, image_.height);
+  const std::int64_t source_y = source_of(y, image_.height, padded_height_);
   const bool grey = image_.channels == 1;
   const bool bgr = bgr_ && !grey;
   with_type(image_.type, [&](auto tag) {
@@ -89,7 +90,7 @@ void PixelSource::load(std::int64_t y, float* row, std::ptrdiff_t block_stride) 
         to[x * lanes_] = value;
       }
       for (std::int64_t x = image_.width; x < padded_width_; ++x)
-        to[x * lanes_] = to[reflect(x, image_.width) * lanes_];
+        to[x * lanes_] = to[source_of(x, image_.width, padded_width_) * lanes_];
     }
     if (!finite) non_finite_.store(true, std::memory_order_relaxed);
   });

@@ -16,7 +16,8 @@ namespace mimo_rt {
 // else by the edge.
 class PixelSource final : public cpu::RowSource {
  public:
-  PixelSource(const ImageView& image, bool bgr, std::int64_t padded_width, int lanes);
+  PixelSource(const ImageView& image, bool bgr, std::int64_t padded_height, std::int64_t padded_width,
+              int lanes);
   void load(std::int64_t y, float* row, std::ptrdiff_t block_stride) override;
   // True once a row held a pixel that is NaN or infinite.
   int lanes() const noexcept { return lanes_; }
@@ -25,7 +26,7 @@ class PixelSource final : public cpu::RowSource {
  private:
   ImageView image_;
   bool bgr_;
-  std::int64_t padded_width_;
+  std::int64_t padded_height_, padded_width_;
   int lanes_;
   std::atomic<bool> non_finite_{false};
 };

@@ -257,8 +257,8 @@ void Program::tune(const Timer& given) {
         plan_.tactics[n].kernel + " " + std::to_string(packed.depth) + "->" + std::to_string(outputs);
     auto found = chosen.find(shape);
     if (found == chosen.end()) {
-      // A strip of 64 x 24 tiles: several blocks of each size, and no larger than some megabytes.
-      constexpr int kTilesX = 64, kTilesY = 24, kWidth = kTilesX * kTileHeight;
+      // A strip of 64 x 12 tiles: several blocks of each size, and no larger than some megabytes.
+      constexpr int kTilesX = 64, kTilesY = 12, kWidth = kTilesX * kTileHeight;
       const int lanes = table_->lanes;
       const std::int64_t block_stride = static_cast<std::int64_t>(kWidth + 8) * lanes;
       const auto in_blocks = static_cast<std::int64_t>((packed.depth + lanes - 1) / lanes);

@@ -875,4 +875,17 @@ Graph read_onnx(std::span<const std::byte> bytes, const std::filesystem::path& f
   return graph;
 }
 
+bool has_external_data(std::span<const std::byte> bytes) {
+  const onnx::ModelView model = onnx::parse_model(bytes);
+  for (const onnx::TensorView& t : model.initializers) {
+    if (t.external) return true;
+  }
+  for (const std::string_view message : model.nodes) {
+    for (const onnx::Attribute& a : onnx::parse_node(message).attributes) {
+      if (!a.tensor.empty() && onnx::parse_tensor(a.tensor).external) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace mimo_rt

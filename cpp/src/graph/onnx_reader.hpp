@@ -20,4 +20,8 @@ Graph read_onnx(std::span<const std::byte> bytes, const std::filesystem::path& f
 // holds.
 Graph read_onnx_unfused(std::span<const std::byte> bytes, const std::filesystem::path& folder);
 
+// True where a constant of the model lies in another file, so that the ONNX bytes alone do not tell the
+// weights.
+bool has_external_data(std::span<const std::byte> bytes);
+
 }  // namespace mimo_rt

@@ -16,9 +16,10 @@ namespace mimo_rt {
 namespace {
 
 PixelType pixel_type(const py::array& array) {
-  if (array.dtype().is(py::dtype::of<std::uint8_t>())) return PixelType::u8;
-  if (array.dtype().is(py::dtype::of<std::uint16_t>())) return PixelType::u16;
-  if (array.dtype().is(py::dtype::of<float>())) return PixelType::f32;
+  // Equivalent, not the same object: numpy makes several of one type.
+  if (py::isinstance<py::array_t<std::uint8_t>>(array)) return PixelType::u8;
+  if (py::isinstance<py::array_t<std::uint16_t>>(array)) return PixelType::u16;
+  if (py::isinstance<py::array_t<float>>(array)) return PixelType::f32;
   throw ImageError("image.dtype",
                    "an image is an array of uint8, uint16 or float32 in native byte order, not " +
                        py::str(array.dtype()).cast<std::string>());

@@ -96,9 +96,12 @@ std::int64_t parameters(const Engine& engine) {
   return count;
 }
 
-Engine build(const std::variant<std::string, py::bytes>& model, const std::string& precision,
-             const std::string& target, const std::string& tactics, bool cache,
-             const std::string& cache_folder, const py::object& timer) {
+// Bytes first: pybind11 takes them for a std::string as well.
+using PathOrBytes = std::variant<py::bytes, std::string>;
+
+Engine build(const PathOrBytes& model, const std::string& precision, const std::string& target,
+             const std::string& tactics, bool cache, const std::string& cache_folder,
+             const py::object& timer) {
   BuildOptions options;
   options.precision = precision;
   options.target = target;
@@ -120,7 +123,7 @@ Engine build(const std::variant<std::string, py::bytes>& model, const std::strin
   return Engine::build(bytes, options);
 }
 
-Engine load(const std::variant<std::string, py::bytes>& plan) {
+Engine load(const PathOrBytes& plan) {
   if (const auto* path = std::get_if<std::string>(&plan)) {
     const py::gil_scoped_release released;
     return Engine::load(std::filesystem::u8path(*path));

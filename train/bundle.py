@@ -1,7 +1,8 @@
 """Puts an exported model where it ships: ``python -m train.bundle X.onnx --summary "..."``.
 
-Reads name and version from the file's metadata, copies it to ``python/mimo_rt/models/NAME@VERSION.onnx`` and lists it in
-``index.json`` there (name, version, sha256, bytes, summary). The model card is written by hand beside it.
+Reads name and version from the file's metadata, copies it to ``python/mimo_rt/models/NAME@VERSION.onnx``
+and lists it in ``index.json`` there (name, version, sha256, bytes, summary). The model card is written by
+hand beside it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 The rate is constant for a share of the time and then falls to zero in a line, where time is what was spent
 training: a process that was stopped or starved does not lose its decay. ``--until HH:MM`` is an end by the
 wall clock that squeezes what is left into what remains. Averaged weights (EMA) are what is measured and
-what is kept in ``RUN/ema.pt``; ``RUN/last.pt`` resumes; ``RUN/curve.csv`` is the curve.
+what is kept in ``RUN/ema.pt``; ``RUN/last.pt`` resumes; ``RUN/before_decay.pt`` goes on as if more time had
+been given; ``RUN/curve.csv`` is the curve.
 """
 
 from __future__ import annotations
@@ -326,10 +327,14 @@ class Fit:
         """Train until the clock, ``max_steps`` or an interrupt; ``every``: seconds between validations."""
         self.report(self.clock.progress(time.time()))
         shown = saved = self.clock.active
+        decaying = self.clock.progress(time.time()) > self.recipe.constant
         while not self.stop and (max_steps is None or self.step < max_steps):
             progress = self.clock.progress(time.time())
             if progress >= 1.0:
                 break
+            if not decaying and progress > self.recipe.constant:
+                decaying = True
+                save_atomically(self.state(), self.out / "before_decay.pt")
             begin = time.monotonic()
             self._losses.append(self.train_step(progress))
             self.clock.tick(time.monotonic() - begin)
@@ -356,7 +361,9 @@ def main() -> None:
     parser.add_argument(
         "--validation-pairs", type=int, default=32, help="synthetic pairs, mild and heavy each"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
+    parser.add_argument(
+        "--resume", nargs="?", const=Path(), type=Path, metavar="FILE", help="go on from FILE or OUT/last.pt"
+    )
     parser.add_argument("--init", type=Path, help="start from these weights")
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--threads", type=int, help="threads of torch (default: torch's own)")
@@ -368,7 +375,7 @@ def main() -> None:
         torch.set_num_threads(a.threads)
     data = a.data or (Path(os.environ["MIMO_RT_DATA"]) if "MIMO_RT_DATA" in os.environ else None)
     last = a.out / "last.pt"
-    if not a.resume and last.exists():
+    if a.resume is None and last.exists():
         parser.error(f"{last} exists: go on from it with --resume, or choose another --out")
     try:
         recipe = Recipe.read(a.recipe, a.set)
@@ -378,8 +385,8 @@ def main() -> None:
         parser.error(str(e))
     if a.init:
         fit.start_from(a.init)
-    if a.resume:
-        fit.resume(last)
+    if a.resume is not None:
+        fit.resume(a.resume if a.resume.name else last)
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         print("stopping after this step", file=sys.stderr, flush=True)

@@ -148,14 +148,22 @@ def test_until_is_the_next_such_time() -> None:
     assert datetime.fromtimestamp(parse_until("06:00", now)) == datetime(2026, 3, 5, 6, 0)
 
 
-def test_run_ends_with_its_budget(tmp_path: Path, photos: Path, recipe: Path) -> None:
+def test_run_ends_with_its_budget(
+    tmp_path: Path, photos: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = fit(recipe, tmp_path / "run", photos)
     run.clock = Clock(1.0 / 60.0, None)
-    begin = time.monotonic()
+
+    def tick(self: Clock, _seconds: float) -> None:
+        self.active += 0.125
+
+    monkeypatch.setattr(Clock, "tick", tick)
     run.run(every=1e9)
-    assert run.step >= 1
-    assert run.clock.active >= 1.0
-    assert time.monotonic() - begin < 20.0
+    assert run.step == 8
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * (8 / 50) * (0.125 / 0.4))
+    longer = fit(recipe, tmp_path / "longer", photos)
+    longer.resume(tmp_path / "run" / "before_decay.pt")
+    assert longer.step == 5  # 5/8 of the time: the first moment past 60 %
 
 
 @pytest.mark.parametrize(

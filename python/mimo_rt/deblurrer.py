@@ -64,7 +64,7 @@ class Deblurrer:
             raise make(ImageError, "image.memory", f"memory: {error}") from None
         self._strength = _checked_strength(strength)
         self._bgr = order == "bgr"
-        self._engine = model if isinstance(model, Engine) else open_engine(model, threads=threads)
+        self._engine = model if isinstance(model, Engine) else open_engine(model)
         self._core = _core.Deblurrer(self._engine._core, threads=threads, memory=limit)
 
     @property

@@ -144,18 +144,19 @@ def build(
     backend: str = "auto",
     precision: str = "fp32",
     target: str | None = None,
-    threads: int = 0,
+    tactics: str = "fixed",
     cache: bool = True,
 ) -> Engine:
     """Make an Engine from a model.
 
     model: path of an ONNX file, its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
     backend: "auto" or "cpu". precision: "fp32". target: an instruction set by name ("AVX2"), None for the
-    best that this processor has. threads: how many to time tactics with, 0 for all cores. cache: keep the
-    plan in the user's cache folder, and take it from there if it is the very same.
+    best that this processor has. tactics: "fixed" (the fast kernels, by a fixed rule) or "direct" (direct
+    convolution everywhere, the reference). cache: keep the plan in the user's cache folder, and take it from
+    there if it is the very same.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,
-    precision or target are not to be had here.
+    precision, target or tactics are not to be had here.
     """
     if backend not in BACKENDS:
         raise make(
@@ -169,12 +170,10 @@ def build(
             "backend.precision",
             f"the cpu backend has no precision {precision!r}; it has {', '.join(PRECISIONS)}",
         )
-    if threads < 0:
-        raise make(BackendError, "backend.threads", f"threads must be 0 (all cores) or more, got {threads}")
 
     def make_engine(source: str | bytes) -> Engine:
         core = _core.Engine.build(
-            source, precision=precision, target=target or "", threads=threads, cache=cache
+            source, precision=precision, target=target or "", tactics=tactics, cache=cache
         )
         return Engine(core)
 
@@ -205,21 +204,19 @@ def existing_file(model: str | os.PathLike[str]) -> Path:
     raise make(ModelError, "model.not_found", f"{os.fspath(model)!r} {what} (bundled: {models.names()})")
 
 
-def open_engine(model: str | os.PathLike[str] | bytes, *, threads: int = 0, cache: bool = True) -> Engine:
+def open_engine(model: str | os.PathLike[str] | bytes, *, cache: bool = True) -> Engine:
     """An Engine from whatever names one: a bundled model, an ONNX file or a plan file (told apart by what is
     in them), or the bytes of either."""
     if isinstance(model, str) and models.find(model) is not None:
-        return build(model, threads=threads, cache=cache)
+        return build(model, cache=cache)
     source = model if isinstance(model, bytes) else str(existing_file(model))
     try:
         return Engine(_core.Engine.load(source))
     except PlanError as error:
-        if error.code != NOT_A_PLAN:
+        empty = len(source) == 0 if isinstance(source, bytes) else Path(source).stat().st_size == 0
+        if error.code != "plan.not_a_plan" and not empty:
             raise
-    return build(model, threads=threads, cache=cache)
+    return build(model, cache=cache)
 
-
-NOT_A_PLAN = "plan.not_a_plan"
-"""Code of the error that the core gives for a file that does not begin as a plan does."""
 
 __all__ = ["Engine", "EngineInfo", "build", "open_engine"]

@@ -25,7 +25,7 @@ class ImageNote(UserWarning):
 
 
 def make(kind: type[E], code: str, message: str) -> E:
-    """An error of `kind` that carries `code`, such as "image.not_finite", as those of the C++ side do."""
+    """An error of `kind` that carries `code`, such as "image.non_finite", as those of the C++ side do."""
     error = kind(message)
     error.code = code
     return error

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mimo_rt.cli import OK, UsageError, options
+from mimo_rt.cli import OK, UsageError
 from mimo_rt.cli.console import Console
 from mimo_rt.sizes import format_bytes
 
@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"
     )
-    parser.add_argument("-t", "--threads", type=options.count, default=0, help="threads to time tactics with")
+    parser.add_argument("--tactics", default="fixed", help="fixed (default) or direct, the reference kernels")
     parser.add_argument(
         "--no-cache", dest="cache", action="store_false", help="neither read nor write the plan cache"
     )
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         backend=args.backend,
         precision=args.precision,
         target=args.target,
-        threads=args.threads,
+        tactics=args.tactics,
         cache=args.cache,
     )
     engine.save(target)

@@ -10,11 +10,10 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimo_rt.cli import OK, SOME_FAILED, UsageError, exit_code, options, sentence
+from mimo_rt.cli import MODEL, OK, SOME_FAILED, UsageError, exit_code, options, sentence
 from mimo_rt.cli.console import Console, ProgressBar
 from mimo_rt.sizes import format_bytes
 
@@ -112,38 +111,28 @@ def run(args: argparse.Namespace) -> int:
 
     from PIL import Image
 
-    from mimo_rt.deblurrer import Deblurrer
+    from mimo_rt.errors import Error
 
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels takes its place, before anything is decoded
     warnings.simplefilter("ignore")  # what Pillow thinks of tags; what matters to the photo is said as a note
 
-    start = time.perf_counter()
-    deblurrer = Deblurrer(args.model, threads=args.threads, memory=args.memory)
-    info = deblurrer.engine.info
-    if info.origin.startswith("built"):
-        console.say(f"{info.origin} ({time.perf_counter() - start:.1f} s)")
-
+    work = _Work(args, console)
     reports, codes = [], []
     for job in jobs:
         try:
-            reports.append(_deblur(job, deblurrer, args, console))
-        except (KeyboardInterrupt, BrokenPipeError):
-            raise
-        except Exception as error:
-            from mimo_rt.errors import Error
-
-            if not isinstance(error, (Error, MemoryError)):
+            reports.append(work.do(job))
+        except (Error, MemoryError) as error:
+            code, text = exit_code(error), sentence(error)
+            if code == MODEL:
                 raise
-            text = sentence(error)
             named = text if job.source is None or job.source.name in text else f"{job.name}: {text}"
             console.fail(named)
-            codes.append(exit_code(error))
+            codes.append(code)
             reports.append(
                 {"input": job.name, "output": None, "error": text, "code": getattr(error, "code", None)}
             )
     if args.json:
-        report = {"model": args.model, "target": info.target, "threads": deblurrer.threads, "files": reports}
-        print(json.dumps(report, indent=2))
+        print(json.dumps({"model": args.model, **work.facts(), "files": reports}, indent=2))
     if len(jobs) > 1:
         console.say(f"{len(jobs) - len(codes)} of {len(jobs)} photos done")
     if not codes:
@@ -220,55 +209,85 @@ def _photos_in(folder: Path, output: Path) -> list[Path]:
     return found
 
 
-def _deblur(job: Job, deblurrer: Deblurrer, args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    from mimo_rt import image_io
-    from mimo_rt.errors import ImageError, make
+class _Work:
+    """Does jobs one after another with one Deblurrer, made when the first sound photo is there."""
 
-    clock = [time.perf_counter()]
-    if job.target is not None and not args.force and job.target.is_file():
-        raise make(ImageError, "image.exists", f"{job.target} exists already; --force overwrites it")
-    source = job.source if job.source is not None else sys.stdin.buffer.read()
-    picture = image_io.read(source, name=job.name, max_pixels=args.max_pixels)
-    format = _format(job, picture, args.format)
-    notes = picture.notes + image_io.check_writable(picture, format)
-    bound = deblurrer.memory_for(picture.height, picture.width)
-    console.say(
-        f"{job.name}: {picture.width}x{picture.height} {picture.kind}; up to {format_bytes(bound)} for the "
-        "network "
-        f"and {format_bytes(2 * picture.pixels.nbytes)} for the picture"
-    )
-    for note in notes:
-        console.say(f"{job.name}: note: {note}")
-    clock.append(time.perf_counter())
-    with ProgressBar(job.name, quiet=args.quiet) as bar:
-        sharp = deblurrer.run(picture.pixels, strength=args.strength, progress=bar)
-    clock.append(time.perf_counter())
-    data = image_io.encode(picture, sharp, format, quality=args.quality)
-    if job.target is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        _make_folder(job.target.parent)
-        image_io.write_file(job.target, data, overwrite=args.force)
-    clock.append(time.perf_counter())
-    reading, running, writing = (after - before for before, after in pairwise(clock))
-    console.say(
-        f"{job.name} -> {job.target_name}: {clock[-1] - clock[0]:.2f} s "
-        f"(read {reading:.2f}, deblur {running:.2f}, write {writing:.2f})"
-    )
-    return {
-        "input": job.name,
-        "output": job.target_name,
-        "format": format,
-        "width": picture.width,
-        "height": picture.height,
-        "channels": picture.channels,
-        "bits": picture.bits,
-        "seconds": {"read": reading, "deblur": running, "write": writing},
-        "memory_bound_bytes": bound,
-        "picture_bytes": 2 * picture.pixels.nbytes,
-        "notes": notes,
-    }
+    def __init__(self, args: argparse.Namespace, console: Console) -> None:
+        self._args = args
+        self._console = console
+        self._deblurrer: Deblurrer | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For the report: what the photos were done with."""
+        if self._deblurrer is None:
+            return {}
+        return {"target": self._deblurrer.engine.info.target, "threads": self._deblurrer.threads}
+
+    def _deblurrer_for_all(self) -> Deblurrer:
+        if self._deblurrer is None:
+            from mimo_rt.deblurrer import Deblurrer
+
+            start = time.perf_counter()
+            args = self._args
+            self._deblurrer = Deblurrer(args.model, threads=args.threads, memory=args.memory)
+            origin = self._deblurrer.engine.info.origin
+            if origin.startswith("built"):
+                self._console.say(f"plan {origin} ({time.perf_counter() - start:.1f} s)")
+        return self._deblurrer
+
+    def do(self, job: Job) -> dict[str, Any]:
+        """One photo from file to file; returns its part of the report."""
+        from mimo_rt import image_io
+        from mimo_rt.errors import ImageError, make
+
+        args, console = self._args, self._console
+        begin = time.perf_counter()
+        if job.target is not None and not args.force and job.target.is_file():
+            raise make(ImageError, "image.exists", f"{job.target} exists already; --force overwrites it")
+        source = job.source if job.source is not None else sys.stdin.buffer.read()
+        picture = image_io.read(source, name=job.name, max_pixels=args.max_pixels)
+        format = _format(job, picture, args.format)
+        notes = picture.notes + image_io.check_writable(picture, format)
+        reading = time.perf_counter() - begin
+        deblurrer = self._deblurrer_for_all()
+        bound = deblurrer.memory_for(picture.height, picture.width)
+        pictures = 2 * picture.pixels.nbytes
+        console.say(
+            f"{job.name}: {picture.width}x{picture.height} {picture.kind}; "
+            f"up to {format_bytes(bound)} for the network and {format_bytes(pictures)} for the picture"
+        )
+        for note in notes:
+            console.say(f"{job.name}: note: {note}")
+        begin = time.perf_counter()
+        with ProgressBar(job.name, quiet=args.quiet) as bar:
+            sharp = deblurrer.run(picture.pixels, strength=args.strength, progress=bar)
+        running = time.perf_counter() - begin
+        begin = time.perf_counter()
+        data = image_io.encode(picture, sharp, format, quality=args.quality)
+        if job.target is None:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            _make_folder(job.target.parent)
+            image_io.write_file(job.target, data, overwrite=args.force)
+        writing = time.perf_counter() - begin
+        console.say(
+            f"{job.name} -> {job.target_name}: {reading + running + writing:.2f} s "
+            f"(read {reading:.2f}, deblur {running:.2f}, write {writing:.2f})"
+        )
+        return {
+            "input": job.name,
+            "output": job.target_name,
+            "format": format,
+            "width": picture.width,
+            "height": picture.height,
+            "channels": picture.channels,
+            "bits": picture.bits,
+            "seconds": {"read": reading, "deblur": running, "write": writing},
+            "memory_bound_bytes": bound,
+            "picture_bytes": pictures,
+            "notes": notes,
+        }
 
 
 def _format(job: Job, picture: Picture, wanted: str | None) -> str:

@@ -1,0 +1,170 @@
+"""The command line as a process: pipes, Ctrl-C, homes that cannot be written, exit codes, a fast start."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_models
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+COMMAND = [sys.executable, "-m", "mimo_rt"]
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, check=False, timeout=120, **options)
+
+
+def png(pixels: NDArray[np.uint8], format: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_pipes(photo: NDArray[np.uint8], model_file: Path, format: str) -> None:
+    done = run("deblur", "-", "-m", str(model_file), "-q", input=png(photo, format))
+    assert (done.returncode, done.stderr) == (0, b"")
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert (image.format, image.size) == (format, (66, 41))
+    done = run("deblur", "-", "-", "-m", str(model_file), "--format", "webp", input=png(photo, format))
+    assert done.returncode == 0
+    assert b"standard input -> standard output" in done.stderr
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert image.format == "WEBP"
+
+
+def test_a_reader_that_goes_away(photo: NDArray[np.uint8], model_file: Path, tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
+    source.write_bytes(png(noise))
+    process = subprocess.Popen(
+        [*COMMAND, "deblur", str(source), "-", "-m", str(model_file), "-q"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(60) == 1
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ([], 2),
+        (["no-such-verb"], 2),
+        (["deblur"], 2),
+        (["deblur", "missing.png"], 1),
+        (["deblur", "here.png", "-m", "no-such-model"], 3),
+        (["info", "no-such-model"], 3),
+        (["build", "here.png", "-o", "a.plan"], 3),
+        (["deblur", "here.png", "-m", "MODEL", "--memory", "1000"], 4),
+        (["--version"], 0),
+        (["--help"], 0),
+        (["models"], 0),
+    ],
+)
+def test_exit_codes(
+    arguments: list[str], code: int, photo: NDArray[np.uint8], model_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "here.png").write_bytes(png(photo))
+    done = run(*[str(model_file) if a == "MODEL" else a for a in arguments], cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr
+    if code:
+        assert done.stdout == b""
+        assert done.stderr.startswith(b"mimo-rt: ") or code == 4
+    else:
+        assert done.stderr == b""
+
+
+def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
+    """The interrupt arrives while the network runs, and the process ends soon after, with one line and no
+    file."""
+    model = tmp_path / "slow.onnx"
+    model.write_bytes(onnx_models.mimo_unet(32, 4))
+    noise = np.random.default_rng(0).integers(0, 256, (2400, 2400, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "big.png", compress_level=1)
+    process = subprocess.Popen(
+        [*COMMAND, "deblur", "big.png", "-m", "slow.onnx"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "2400x2400" in line:  # said just before the network starts
+            break
+    time.sleep(0.7)
+    assert process.poll() is None
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait(60) == 130
+    assert time.monotonic() - start < 10
+    assert said.strip() == "mimo-rt: interrupted; nothing was left half written"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.png", "slow.onnx"]
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("home", ["/proc/no-such-home", "/dev/null", ""])
+def test_homes_that_cannot_be_written(
+    home: str, photo: NDArray[np.uint8], model_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(photo))
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MIMO_RT_"))
+    }
+    environment["HOME"] = home
+    done = run("deblur", "a.png", "-m", str(model_file), cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.deblurred.png").exists()
+
+
+def test_help_loads_neither_numpy_nor_the_core() -> None:
+    code = (
+        "import sys\n"
+        "from mimo_rt.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('numpy', 'PIL', 'mimo_rt._core') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "deblur" in done.stdout
+
+
+def test_memory_stays_within_what_was_printed(tmp_path: Path, model_file: Path) -> None:
+    """Peak memory of a run, beyond that of a run of one pixel, is within both printed amounts and some slack."""
+    code = """
+import resource, sys
+from mimo_rt.cli import main
+source, model = sys.argv[1:]
+main(["deblur", source, "-o", source + ".out.png", "-m", model, "--json", "-q"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+    reports = []
+    for side in (1, 1200):
+        path = tmp_path / f"{side}.png"
+        Image.new("RGB", (side, side), (10, 200, 30)).save(path)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path), str(model_file)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        text, peak = done.stdout.strip().rsplit("\n", 1)
+        reports.append((json.loads(text)["files"][0], int(peak)))
+    (_, small), (report, large) = reports
+    assert large - small <= report["memory_bound_bytes"] + 2 * report["picture_bytes"] + (16 << 20)

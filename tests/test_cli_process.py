@@ -146,7 +146,7 @@ def test_help_loads_neither_numpy_nor_the_core() -> None:
 
 
 def test_memory_stays_within_what_was_printed(tmp_path: Path, model_file: Path) -> None:
-    """Peak memory of a run, beyond that of a run of one pixel, is within both printed amounts and some slack."""
+    """Peak memory beyond that of a run of one pixel is within both printed amounts and some slack."""
     code = """
 import resource, sys
 from mimo_rt.cli import main

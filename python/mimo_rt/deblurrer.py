@@ -178,7 +178,7 @@ class Deblurrer:
         cancelled: list[BaseException] = []
 
         def tick(done: float) -> bool:
-            # In the interpreter, so Ctrl-C arrives here. What is raised ends the run and is raised again below.
+            # Ctrl-C arrives here, in the interpreter. What is raised ends the run, and again below.
             try:
                 return progress is None or progress(done) is not False
             except BaseException as error:

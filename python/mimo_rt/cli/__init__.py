@@ -25,7 +25,11 @@ class UsageError(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    """One sentence on stderr instead of the whole usage."""
+    """One sentence on stderr instead of the whole usage; options are written out, so that new ones break no
+    script."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"mimo-rt: {message} (see {self.prog} --help)\n")

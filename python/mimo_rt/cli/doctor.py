@@ -13,6 +13,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+from mimo_rt import machine
 from mimo_rt.cli import MODEL, OK
 
 _EXTRAS = {
@@ -88,7 +89,7 @@ def examine() -> dict[str, Any]:
     extras["NVIDIA GPU (tensorrt)"] = "this version has no GPU backend; everything runs on the processor"
     return {
         "versions": versions,
-        "processor": {"model": processor(), "cores usable": str(usable_cores())},
+        "processor": {"model": machine.cpu_name(), "cores usable": str(machine.usable_cores())},
         "instruction sets": engine,
         "plan cache": {"folder": str(folder), "state": usable},
         "models": models or {"bundled": "none in this build"},
@@ -103,24 +104,6 @@ def version_of(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "present" if util.find_spec(package) else None
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cache_folder() -> tuple[Path | None, str]:

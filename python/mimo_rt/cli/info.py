@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _layer_row(layer: dict[str, Any]) -> list[str]:
     cells = dict(layer)
-    cells["channels"] = f"{layer['in_channels']}>{layer['out_channels']}"
+    into = f"{layer['in_channels']}>" if layer["in_channels"] else ""
+    cells["channels"] = f"{into}{layer['out_channels']}"
+    cells["level"] = f"1/{2 ** layer['level']}" if layer["level"] else "1"
     size = layer["kernel_size"]
     cells["kernel_size"] = "x".join(map(str, size)) if isinstance(size, (tuple, list)) else str(size)
     steps = layer["epilogue"]

@@ -25,10 +25,16 @@ from mimo_rt.image_io import tags
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 """What Pillow thinks of odd tags is of no interest here."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PNG16", "TIFF16")
 
 
 def encoded(pixels: NDArray[np.uint8], format: str) -> bytes:
+    if format.endswith("16"):
+        pytest.importorskip("imagecodecs", reason="16-bit colour needs the extra formats")
+        pytest.importorskip("tifffile", reason="16-bit colour needs the extra formats")
+        deep = pixels.astype(np.uint16) * 257
+        picture = image_io.Picture(deep, format[:-2], image_io.Metadata(dpi=(72, 72)))
+        return image_io.encode(picture, deep, format[:-2])
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x010F] = "Maker"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
@@ -54,19 +55,24 @@ def write_png(pixels: Pixels) -> bytes:
     return bytes(codecs.png_encode(np.ascontiguousarray(pixels)))
 
 
-def read_tiff(data: bytes) -> tuple[Pixels, int]:
-    """(uint16 H x W x 2, 3 or 4, orientation tag) of the first page. ImageError without the extra, and for
-    what is neither grey nor RGB; decoding errors pass through."""
+def read_tiff(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Pixels, int]:
+    """(uint16 H x W x 2, 3 or 4, orientation tag) of the first page. `check_size` is given widths and heights
+    as the decoder sees them, before it decodes. ImageError without the extra, and for what is neither grey
+    nor RGB; decoding errors pass through."""
     tifffile = _extra("tifffile", "a TIFF file with 16-bit colour")
     _extra("imagecodecs", "a TIFF file with 16-bit colour")
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
-        if page.dtype != np.uint16 or int(page.photometric) not in (1, 2) or page.imagedepth != 1:
+        check_size(page.imagewidth, page.imagelength)
+        if page.is_tiled:
+            check_size(page.tilewidth, page.tilelength)
+        plain = page.dtype == np.uint16 and int(page.photometric) in (1, 2)
+        if not plain or page.samplesperpixel > 4 or page.imagedepth != 1:
             raise make(
                 ImageError,
                 "image.mode",
-                f"a TIFF file of {page.dtype} {page.photometric.name} pixels cannot be deblurred; convert "
-                "it to RGB",
+                f"a TIFF file of {page.samplesperpixel} samples of {page.dtype}, {page.photometric.name}, "
+                "cannot be deblurred; convert it to RGB",
             )
         pixels: Pixels = page.asarray()
         if pixels.ndim == 3 and int(page.planarconfig) == 2:

@@ -93,8 +93,9 @@ def _decode(data: bytes, kind: str, name: str, max_pixels: int) -> Picture:
     directory = tags.parse(data) if kind == "TIFF" else {}
     samples = tags.number(directory, 277) or 1
     if samples > 1 and tags.number(directory, 258) == 16:
-        _check_size(tags.number(directory, 256) or 0, tags.number(directory, 257) or 0, name, max_pixels)
-        pixels, turn = deep.read_tiff(data)
+        pixels, turn = deep.read_tiff(
+            data, lambda width, height: _check_size(width, height, name, max_pixels)
+        )
         picture = Picture(orient.upright(pixels, turn), "TIFF", _tiff_metadata(directory))
         orient.mark_upright(picture.metadata, turn)
     else:

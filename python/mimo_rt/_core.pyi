@@ -72,7 +72,8 @@ class Engine:
     @property
     def packed_bytes(self) -> int: ...
     def layers(self) -> list[dict[str, Any]]:
-        """One entry a node: name, op, kernel, block, level, in_channels, out_channels, kernel_size, stride, epilogue, macs_per_pixel."""
+        """One entry a node: name, op, kernel, block, level, in_channels, out_channels, kernel_size, stride,
+        epilogue, macs_per_pixel."""
 
 class Deblurrer:
     def __init__(self, engine: Engine, *, threads: int = 0, memory: int = 0) -> None: ...
@@ -85,7 +86,8 @@ class Deblurrer:
         strength: float = 1.0,
         progress: Callable[[float], bool] | None = None,
     ) -> None:
-        """H x W x C arrays (C = 1, 3, 4) of uint8, uint16 or float32, any strides, equal shape and dtype. Releases the GIL."""
+        """H x W x C arrays (C = 1, 3, 4) of uint8, uint16 or float32, any strides, equal shape and dtype.
+        Releases the GIL."""
 
     def infer(self, source: NDArray[np.float32], destination: NDArray[np.float32]) -> None:
         """C x H x W float32 arrays, any strides, sides multiples of the engine's stride. Releases the GIL."""

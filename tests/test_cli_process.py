@@ -44,6 +44,18 @@ def test_pipes(photo: NDArray[np.uint8], model_file: Path, format: str) -> None:
         assert image.format == "WEBP"
 
 
+def test_decoders_do_not_talk(photo: NDArray[np.uint8], model_file: Path) -> None:
+    """libtiff prints to stderr by itself; there must be our one sentence only, and it must get there."""
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "TIFF", compression="tiff_lzw")
+    damaged = bytearray(buffer.getvalue())
+    damaged[300:340] = b"\xff" * 40
+    done = run("deblur", "-", "-o", "-", "-m", str(model_file), input=bytes(damaged))
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"mimo-rt: ")
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_a_reader_that_goes_away(photo: NDArray[np.uint8], model_file: Path, tmp_path: Path) -> None:
     source = tmp_path / "a.png"
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)

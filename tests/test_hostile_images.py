@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,7 @@ import resource
 from PIL import Image
 Image.MAX_IMAGE_PIXELS = None
 from pathlib import Path
+from typing import Any
 from mimo_rt import ImageError, image_io
 image_io.read(Path({str(path)!r}).parent / "small.png")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -166,6 +168,25 @@ def test_every_truncation_is_an_error_or_whole(photo: NDArray[np.uint8], format:
         assert "\n" not in said
         if picture is not None:  # only what comes after the pixels was cut
             assert (picture.pixels == expected).all(), length
+
+
+@pytest.mark.parametrize("compression", [None, "deflate", "lzw"])
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 4}, {"tile": (16, 16)}, {"planarconfig": "separate"}])
+def test_16_bit_tiffs_of_others_are_whole_or_an_error(
+    compression: str | None, layout: dict[str, Any]
+) -> None:
+    """No part of the pixels goes missing in silence."""
+    tifffile = pytest.importorskip("tifffile", reason="writes the test's files")
+    pytest.importorskip("imagecodecs", reason="16-bit colour needs the extra formats")
+    pixels = np.random.default_rng(0).integers(1, 65536, (33, 35, 3)).astype(np.uint16)
+    stored = np.moveaxis(pixels, 2, 0) if "planarconfig" in layout else pixels
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, stored, photometric="rgb", compression=compression, **layout)
+    whole = buffer.getvalue()
+    assert (image_io.read(whole).pixels == pixels).all()
+    for length in range(0, len(whole), 97):
+        picture, _ = attempt(whole[:length])
+        assert picture is None or (picture.pixels == pixels).all(), length
 
 
 @pytest.mark.parametrize("format", FORMATS)

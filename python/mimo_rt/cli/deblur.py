@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimo_rt.cli import MODEL, OK, SOME_FAILED, UsageError, exit_code, options, sentence
-from mimo_rt.cli.console import Console, ProgressBar
+from mimo_rt.cli.console import Console, ProgressBar, silence
 from mimo_rt.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -245,7 +245,8 @@ class _Work:
         if job.target is not None and not args.force and job.target.is_file():
             raise make(ImageError, "image.exists", f"{job.target} exists already; --force overwrites it")
         source = job.source if job.source is not None else sys.stdin.buffer.read()
-        picture = image_io.read(source, name=job.name, max_pixels=args.max_pixels)
+        with silence():
+            picture = image_io.read(source, name=job.name, max_pixels=args.max_pixels)
         format = _format(job, picture, args.format)
         notes = picture.notes + image_io.check_writable(picture, format)
         reading = time.perf_counter() - begin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Callable
 from importlib import import_module
@@ -67,15 +68,24 @@ def read_tiff(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Pixe
         if page.is_tiled:
             check_size(page.tilewidth, page.tilelength)
         plain = page.dtype == np.uint16 and int(page.photometric) in (1, 2)
-        if not plain or page.samplesperpixel > 4 or page.imagedepth != 1:
+        if not plain or not 2 <= page.samplesperpixel <= 4 or page.imagedepth != 1:
             raise make(
                 ImageError,
                 "image.mode",
                 f"a TIFF file of {page.samplesperpixel} samples of {page.dtype}, {page.photometric.name}, "
                 "cannot be deblurred; convert it to RGB",
             )
+        # The decoder leaves black where segments are missing.
+        segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+        whole = len(segments) == math.prod(page.chunked)
+        if not whole or any(size < 1 or offset + size > len(data) for offset, size in segments):
+            raise make(ImageError, "image.decode", "the TIFF file lacks a part of its pixels")
+        if int(page.compression) == 1 and sum(page.databytecounts) < page.size * 2:
+            raise make(ImageError, "image.decode", "the TIFF file lacks a part of its pixels")
         pixels: Pixels = page.asarray()
         if pixels.ndim == 3 and int(page.planarconfig) == 2:
             pixels = np.moveaxis(pixels, 0, 2)
+        if pixels.shape != (page.imagelength, page.imagewidth, page.samplesperpixel):
+            raise make(ImageError, "image.decode", "the TIFF file contradicts itself about its size")
         tag = page.tags.get(274)
         return pixels, int(tag.value) if tag is not None else 1

@@ -150,10 +150,10 @@ TEST(Passes, DownsamplingFoldsIntoPointwiseConvolutionsOnly) {
   other.conv_transpose(other.sum(other.conv(half, 4, 1), other.conv(half, 4, 3)), 3);
   const Graph shared = other.optimized();
   EXPECT_EQ(count(shared, Op::copy), 1);
-  for (const Node& n : shared.nodes)
-    if (n.op == Op::conv)
-      for (const Part& p : n.parts)
-        EXPECT_EQ(p.shift, 0) << "a copy that a 3x3 convolution needs serves both";
+  for (const Node& n : shared.nodes) {
+    if (n.op != Op::conv) continue;
+    for (const Part& p : n.parts) EXPECT_EQ(p.shift, 0) << "a copy that a 3x3 convolution needs serves both";
+  }
 }
 
 // The AFF of MIMO-UNet at level 1: three resolutions, one sum.

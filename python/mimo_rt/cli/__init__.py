@@ -83,8 +83,8 @@ def sentence(error: BaseException) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own); returns the exit code, raises SystemExit for --help
     and usage."""
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         code: int = args.func(args)
         sys.stdout.flush()
         return code

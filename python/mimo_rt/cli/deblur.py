@@ -252,10 +252,11 @@ class _Work:
         reading = time.perf_counter() - begin
         deblurrer = self._deblurrer_for_all()
         bound = deblurrer.memory_for(picture.height, picture.width)
-        pictures = 2 * picture.pixels.nbytes
+        # Pixels in and out, and once more in the four bytes a pixel that decoder and encoder take.
+        pictures = 2 * picture.pixels.nbytes + 4 * picture.height * picture.width
         console.say(
             f"{job.name}: {picture.width}x{picture.height} {picture.kind}; "
-            f"up to {format_bytes(bound)} for the network and {format_bytes(pictures)} for the picture"
+            f"up to {format_bytes(bound)} for the network and about {format_bytes(pictures)} for the picture"
         )
         for note in notes:
             console.say(f"{job.name}: note: {note}")

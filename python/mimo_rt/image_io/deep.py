@@ -50,10 +50,10 @@ def read_png(data: bytes) -> Pixels:
     return pixels
 
 
-def write_png(pixels: Pixels) -> bytes:
-    """A plain PNG file of 16 bits from uint16 H x W x 2, 3 or 4."""
+def write_png(pixels: Pixels, effort: int) -> bytes:
+    """A plain PNG file of 16 bits from uint16 H x W x 2, 3 or 4. effort: of deflate, 1 to 9."""
     codecs = _extra("imagecodecs", "writing a PNG file with 16-bit colour")
-    return bytes(codecs.png_encode(np.ascontiguousarray(pixels)))
+    return bytes(codecs.png_encode(np.ascontiguousarray(pixels), level=effort))
 
 
 def read_tiff(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Pixels, int]:

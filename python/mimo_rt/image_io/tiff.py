@@ -21,8 +21,10 @@ from mimo_rt.pixels import Pixels
 _STRIP = 1 << 20
 
 
-def encode(pixels: Pixels, metadata: Metadata) -> bytes:
-    """A little-endian TIFF file. ImageError where it would pass the format's 4 GB."""
+def encode(pixels: Pixels, metadata: Metadata, effort: int) -> bytes:
+    """A little-endian TIFF file. effort: of deflate, 1 to 9.
+
+    ImageError where it would pass the format's 4 GB."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     stored = pixels.reshape(height, width, channels)
@@ -31,7 +33,7 @@ def encode(pixels: Pixels, metadata: Metadata) -> bytes:
     def strip(top: int) -> bytes:
         part = stored[top : top + rows].astype(pixels.dtype.newbyteorder("<"))
         part[:, 1:] -= part[:, :-1].copy()  # horizontal differencing, modulo the sample's range
-        return zlib.compress(part.tobytes(), 6)
+        return zlib.compress(part.tobytes(), effort)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         strips = list(pool.map(strip, range(0, height, rows)))

@@ -21,8 +21,9 @@ using Timer = std::function<double(std::string_view label, const std::function<v
 struct BuildOptions {
   std::string precision = "fp32";
   std::string target;  // instruction set by name ("AVX2"); empty: the best that this processor has
-  // "fixed": the numeric rule. "direct": direct convolution everywhere, slower, whose rounding reaches no
-  // further than the receptive field; for reference and comparison.
+  // "fixed": the numeric rule. "f4": smaller Winograd tiles, slower, with a third of the rounding error.
+  // "direct": direct convolution everywhere, slower, whose rounding reaches no further than the receptive
+  // field; for reference and comparison.
   std::string tactics = "fixed";
   Timer timer;  // of the neutral tactics; empty: the clock
 

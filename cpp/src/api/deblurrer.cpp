@@ -24,7 +24,7 @@ using Clock = std::chrono::steady_clock;
 // Without a bound: bands as high as this many bytes allow. Larger bands read the packed weights less often;
 // beyond some hundred rows that brings nothing more.
 constexpr std::size_t kDefaultBytes = std::size_t{1} << 30;
-constexpr std::int64_t kDefaultRows = 192;
+constexpr std::int64_t kDefaultRows = 96;
 
 constexpr std::chrono::milliseconds kBetweenReports{20};
 

@@ -38,9 +38,9 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
     throw BackendError("backend.precision", "the precision '" + options.precision.substr(0, 40) +
                                                 "' is not supported by the CPU backend; use 'fp32'");
   }
-  if (options.tactics != "fixed" && options.tactics != "direct") {
+  if (options.tactics != "fixed" && options.tactics != "f4" && options.tactics != "direct") {
     throw BackendError("backend.tactics",
-                       "tactics are 'fixed' or 'direct', not '" + options.tactics.substr(0, 40) + "'");
+                       "tactics are 'fixed', 'f4' or 'direct', not '" + options.tactics.substr(0, 40) + "'");
   }
   const std::string target = choose_target(options.target);
   // What identifies the model: the ONNX bytes, and the weights as read where they lie in other files.
@@ -50,8 +50,8 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
     graph = read_onnx(onnx, folder);
     for (const Tensor& tensor : graph->tensors) files.emplace_back(tensor.data);
   }
-  const PlanKey key =
-      make_plan_key(files, target, options.precision, options.tactics == "fixed" ? "" : "tactics=direct");
+  const PlanKey key = make_plan_key(files, target, options.precision,
+                                    options.tactics == "fixed" ? "" : "tactics=" + options.tactics);
 
   // Timings that a caller gives are not this machine's: such a plan is neither looked up nor kept.
   std::filesystem::path cache;
@@ -72,8 +72,7 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
   plan.producer = "mimo_rt " MIMO_RT_VERSION;
   plan.graph = graph ? *std::move(graph) : read_onnx(onnx, folder);
   for (const Node& node : plan.graph.nodes) {
-    std::string_view kernel = cpu::kernel_for(plan.graph, node);
-    if (node.op == Op::conv && options.tactics == "direct") kernel = cpu::kDirect;
+    const std::string_view kernel = cpu::kernel_for(plan.graph, node, options.tactics);
     plan.tactics.push_back({std::string(kernel), cpu::block_candidates(kernel).front()});
   }
   auto program = std::make_shared<cpu::Program>(std::move(plan));

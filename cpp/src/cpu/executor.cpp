@@ -23,7 +23,7 @@ std::size_t pointer_count(const Program& program, const Layout& layout) {
     const Node& node = program.graph().nodes[n];
     const RowShape& shape = layout.values[node.output].shape;
     const std::int64_t band = layout.band >> program.graph().values[node.output].scale;
-    const auto rows = static_cast<std::size_t>(std::min(band, shape.height) + 2 * kTileHeight + 2);
+    const auto rows = static_cast<std::size_t>(std::min(band, shape.height) + 2 * program.anchors().tile + 2);
     std::size_t arrays = 1 + node.epilogue.size() + node.parts.size();
     for (const PackedPhase& phase : program.nodes()[n].direct) arrays += phase.taps.size();
     most = std::max(most, rows * arrays);
@@ -34,8 +34,8 @@ std::size_t pointer_count(const Program& program, const Layout& layout) {
 std::size_t scratch_for(const Program& program) {
   std::size_t most = 0;
   for (const PackedNode& node : program.nodes()) {
-    if (node.kernel == Kernel::winograd_f4) {
-      most = std::max(most, winograd_scratch(program.kernels(), node.block, node.depth));
+    if (node.kernel == Kernel::winograd) {
+      most = std::max(most, winograd_scratch(program.kernels(), node.tile, node.block, node.depth));
     }
   }
   return (most + 15) / 16 * 16;
@@ -104,7 +104,8 @@ const float* const* Executor::rows(ValueId value, std::int64_t first, std::int64
 Destination Executor::destination(const Node& node, const PackedNode& packed, std::int64_t first,
                                   RowRange made, Step step) {
   const RowShape& shape = layout_.values[node.output].shape;
-  const std::int64_t count = made.end - first + kTileHeight - 1;  // up to a whole tile past the end
+  const std::int64_t count =
+      made.end - first + program_.anchors().tile - 1;  // up to a whole tile past the end
   Destination out;
   auto** rows_out = const_cast<float**>(pointers_.data() + pointers_used_);
   pointers_used_ += static_cast<std::size_t>(count);
@@ -161,13 +162,13 @@ void Executor::run_input(RowSource& source, Step step, RowRange made) {
 
 void Executor::run_winograd(const Node& node, const PackedNode& packed, Step step, RowRange made) {
   const std::int64_t anchor = program_.anchors().anchor[node.output];
-  const std::int64_t first = made.first - positive_mod(made.first - anchor, kTileHeight);
-  const std::int64_t tiles_y = (made.end - first + kTileHeight - 1) / kTileHeight;
+  const std::int64_t first = made.first - positive_mod(made.first - anchor, packed.tile);
+  const std::int64_t tiles_y = (made.end - first + packed.tile - 1) / packed.tile;
   WinogradJob job;
   job.out = destination(node, packed, first, made, step);
   parts_.clear();
   for (const Part& part : node.parts) {
-    parts_.push_back({rows(part.value, first - 1, tiles_y * kTileHeight + 2, 1, step),
+    parts_.push_back({rows(part.value, first - 1, tiles_y * packed.tile + 2, 1, step),
                       layout_.values[part.value].shape.block_stride,
                       program_.graph().values[part.value].channels});
   }
@@ -175,17 +176,18 @@ void Executor::run_winograd(const Node& node, const PackedNode& packed, Step ste
   job.part_count = static_cast<int>(parts_.size());
   job.depth = packed.depth;
   job.weights = program_.weights(packed.weights);
-  job.tiles_x = (job.out.width + kTileHeight - 1) / kTileHeight;
+  job.tiles_x = (job.out.width + packed.tile - 1) / packed.tile;
   const auto tiles = static_cast<int>(tiles_y * job.tiles_x);
   // No larger than lets every thread have an item.
   const int micro = program_.kernels().micro_rows;
   const int share = (tiles + pool_.threads() - 1) / pool_.threads();
   const int block = std::min(packed.block, (share + micro - 1) / micro * micro);
   float* scratch = arena_.data() + layout_.floats;
+  const Program::WinogradKernel kernel = program_.winograd(packed.tile);
   pool_.run((tiles + block - 1) / block, [&](int item, int thread) {
     WinogradJob mine = job;
     mine.scratch = scratch + static_cast<std::size_t>(thread) * scratch_floats_;
-    program_.kernels().winograd_f4(mine, item * block, std::min((item + 1) * block, tiles));
+    kernel(mine, item * block, std::min((item + 1) * block, tiles));
   });
 }
 
@@ -344,7 +346,7 @@ void Executor::run_node(std::size_t index, Step step, RowRange made) {
   const PackedNode& packed = program_.nodes()[index];
   pointers_used_ = 0;
   switch (packed.kernel) {
-    case Kernel::winograd_f4:
+    case Kernel::winograd:
       return run_winograd(node, packed, step, made);
     case Kernel::direct:
       return run_direct(node, packed, step, made);

@@ -16,7 +16,7 @@ namespace {
 
 Kernel kernel_by_name(const std::string& name) {
   if (name == kInput) return Kernel::input;
-  if (name == kWinogradF4) return Kernel::winograd_f4;
+  if (name == kWinogradF4 || name == kWinogradF6) return Kernel::winograd;
   if (name == kDirect) return Kernel::direct;
   if (name == kCopy) return Kernel::copy;
   if (name == kConcat) return Kernel::concat;
@@ -51,25 +51,37 @@ class Weights {
   int inputs_ = 0, outputs_ = 0, kernel_h_ = 1, kernel_w_ = 1;
 };
 
-// G g G^T of F(4,3) in double precision, rounded once.
-void transform_weights(const Weights& weights, int o, int i, double (&u)[36]) {
-  static constexpr double kG[6][3] = {{0.25, 0, 0},
-                                      {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                                      {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                                      {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                                      {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                                      {0, 0, 1}};
-  double half[6][3] = {};
-  for (int a = 0; a < 6; ++a) {
+constexpr int kMostPoints = 64;
+
+// G g G^T of F(tile, 3) in double precision, rounded once by the caller.
+void transform_weights(const Weights& weights, int o, int i, int tile, double (&u)[kMostPoints]) {
+  static constexpr double kG4[6][3] = {{0.25, 0, 0},
+                                       {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                       {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                       {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                       {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                       {0, 0, 1}};
+  static constexpr double kG6[8][3] = {{1, 0, 0},
+                                       {-2.0 / 9, -2.0 / 9, -2.0 / 9},
+                                       {-2.0 / 9, 2.0 / 9, -2.0 / 9},
+                                       {1.0 / 90, 1.0 / 45, 2.0 / 45},
+                                       {1.0 / 90, -1.0 / 45, 2.0 / 45},
+                                       {32.0 / 45, 16.0 / 45, 8.0 / 45},
+                                       {32.0 / 45, -16.0 / 45, 8.0 / 45},
+                                       {0, 0, 1}};
+  const double(*g)[3] = tile == 4 ? kG4 : kG6;
+  const int side = tile + 2;
+  double half[8][3] = {};
+  for (int a = 0; a < side; ++a) {
     for (int x = 0; x < 3; ++x) {
-      for (int y = 0; y < 3; ++y) half[a][x] += kG[a][y] * static_cast<double>(weights(o, i, y, x));
+      for (int y = 0; y < 3; ++y) half[a][x] += g[a][y] * static_cast<double>(weights(o, i, y, x));
     }
   }
-  for (int a = 0; a < 6; ++a) {
-    for (int b = 0; b < 6; ++b) {
+  for (int a = 0; a < side; ++a) {
+    for (int b = 0; b < side; ++b) {
       double sum = 0;
-      for (int x = 0; x < 3; ++x) sum += kG[b][x] * half[a][x];
-      u[a * 6 + b] = sum;
+      for (int x = 0; x < 3; ++x) sum += g[b][x] * half[a][x];
+      u[a * side + b] = sum;
     }
   }
 }
@@ -102,10 +114,14 @@ Program::Program(Plan plan) : plan_(std::move(plan)) {
   if (plan_.tactics.size() != g.nodes.size()) {
     throw PlanError("plan.corrupt", "the plan does not hold one tactic a node; build the plan again");
   }
-  anchors_ = compute_anchors(g);
   nodes_.resize(g.nodes.size());
   std::size_t at = 0;
-  for (std::size_t n = 0; n < nodes_.size(); ++n) at = lay_out_node(n, at);
+  std::vector<int> tiles;
+  for (std::size_t n = 0; n < nodes_.size(); ++n) {
+    at = lay_out_node(n, at);
+    tiles.push_back(nodes_[n].tile);
+  }
+  anchors_ = compute_anchors(g, tiles);
   weights_ = Arena(at);
   for (std::size_t n = 0; n < nodes_.size(); ++n) pack_node(n);
 }
@@ -119,18 +135,19 @@ std::size_t Program::lay_out_node(std::size_t index, std::size_t at) {
   packed.kernel = kernel_by_name(tactic.kernel);
   const Kernel expected = kernel_by_name(std::string(kernel_for(g, node)));
   const bool fits =
-      packed.kernel == expected || (expected == Kernel::winograd_f4 && packed.kernel == Kernel::direct);
+      packed.kernel == expected || (expected == Kernel::winograd && packed.kernel == Kernel::direct);
   if (!fits || tactic.block < 1 || tactic.block > 65536) {
     throw PlanError("plan.unfit_tactic", "the plan runs node '" + node.name.substr(0, 80) + "' by '" +
                                              tactic.kernel +
                                              "', which does not fit it; build the plan again");
   }
   packed.block = tactic.block;
+  if (packed.kernel == Kernel::winograd) packed.tile = tactic.kernel == kWinogradF4 ? 4 : 6;
   const auto panel = static_cast<std::size_t>(table_->panel);
   const std::size_t outputs = round_up(static_cast<std::size_t>(g.values[node.output].channels), panel);
   packed.bias = at;
   at += outputs;
-  if (packed.kernel == Kernel::winograd_f4) {
+  if (packed.kernel == Kernel::winograd) {
     for (std::size_t p = 0; p < node.parts.size(); ++p) {
       const int channels = g.values[node.parts[p].value].channels;
       const bool last = p + 1 == node.parts.size();
@@ -139,7 +156,8 @@ std::size_t Program::lay_out_node(std::size_t index, std::size_t at) {
                                                        static_cast<std::size_t>(table_->lanes)));
     }
     packed.weights = at;
-    at += outputs * 36 * static_cast<std::size_t>(packed.depth);
+    at += outputs * static_cast<std::size_t>((packed.tile + 2) * (packed.tile + 2)) *
+          static_cast<std::size_t>(packed.depth);
   } else if (packed.kernel == Kernel::direct) {
     const bool transposed = node.op == Op::conv_transpose;
     packed.phases = transposed ? node.stride : 1;
@@ -189,20 +207,21 @@ void Program::pack_node(std::size_t index) {
     std::memcpy(bias, g.tensors[static_cast<std::size_t>(node.bias)].data.data(),
                 static_cast<std::size_t>(channels) * sizeof(float));
   }
-  if (packed.kernel == Kernel::winograd_f4) {
+  if (packed.kernel == Kernel::winograd) {
     const Weights weights(g, node);
     float* to = weights_.data() + packed.weights;
     const std::int64_t plane = static_cast<std::int64_t>(packed.depth) * panel;
-    std::fill_n(to, plane * 36 * panels, 0.0F);
-    double u[36];
+    const int points = (packed.tile + 2) * (packed.tile + 2);
+    std::fill_n(to, plane * points * panels, 0.0F);
+    double u[kMostPoints];
     for (int o = 0; o < channels; ++o) {
-      float* column = to + (o / panel) * 36 * plane + o % panel;
+      float* column = to + (o / panel) * points * plane + o % panel;
       int input = 0, row = 0;
       for (const Part& part : node.parts) {
         const int count = g.values[part.value].channels;
         for (int i = 0; i < count; ++i) {
-          transform_weights(weights, o, input + i, u);
-          for (int xi = 0; xi < 36; ++xi) {
+          transform_weights(weights, o, input + i, packed.tile, u);
+          for (int xi = 0; xi < points; ++xi) {
             column[xi * plane + static_cast<std::int64_t>(row + i) * panel] = static_cast<float>(u[xi]);
           }
         }
@@ -244,6 +263,13 @@ void Program::pack_node(std::size_t index) {
   }
 }
 
+Program::WinogradKernel Program::winograd(int tile) const {
+  for (const KernelTable::Winograd& entry : table_->winograd) {
+    if (entry.tile == tile) return entry.run;
+  }
+  return nullptr;
+}
+
 void Program::tune(const Timer& given) {
   const Timer timer = given ? given : Timer(clock_timer);
   std::map<std::string, int> chosen;  // by kernel and shape
@@ -251,27 +277,27 @@ void Program::tune(const Timer& given) {
     PackedNode& packed = nodes_[n];
     const Node& node = graph().nodes[n];
     const std::span<const int> candidates = block_candidates(plan_.tactics[n].kernel);
-    if (packed.kernel != Kernel::winograd_f4 || candidates.size() < 2) continue;
+    if (packed.kernel != Kernel::winograd || candidates.size() < 2) continue;
     const int outputs = graph().values[node.output].channels;
     const std::string shape =
         plan_.tactics[n].kernel + " " + std::to_string(packed.depth) + "->" + std::to_string(outputs);
     auto found = chosen.find(shape);
     if (found == chosen.end()) {
       // A strip of 64 x 12 tiles: several blocks of each size, and no larger than some megabytes.
-      constexpr int kTilesX = 64, kTilesY = 12, kWidth = kTilesX * kTileHeight;
+      constexpr int kTilesX = 64, kTilesY = 12, kWidth = kTilesX * 6;
       const int lanes = table_->lanes;
-      const std::int64_t block_stride = static_cast<std::int64_t>(kWidth + 8) * lanes;
+      const std::int64_t block_stride = static_cast<std::int64_t>(kWidth + 16) * lanes;
       const auto in_blocks = static_cast<std::int64_t>((packed.depth + lanes - 1) / lanes);
       const auto out_blocks = static_cast<std::int64_t>((outputs + lanes - 1) / lanes);
       // One source row and one destination row stand for all: what is timed is the work, not the pixels.
       const std::size_t row_floats = static_cast<std::size_t>(block_stride * (in_blocks + 6 * out_blocks));
       const int largest = *std::max_element(candidates.begin(), candidates.end());
-      Arena memory(row_floats + winograd_scratch(*table_, largest, packed.depth) + 4096);
+      Arena memory(row_floats + winograd_scratch(*table_, packed.tile, largest, packed.depth) + 4096);
       std::fill_n(memory.data(), memory.floats(), 0.0F);
-      std::vector<const float*> source(kTilesY * kTileHeight + 2, memory.data() + 4 * lanes);
+      std::vector<const float*> source(kTilesY * 6 + 2, memory.data() + 4 * lanes);
       std::vector<float*> destination;
-      for (int y = 0; y < kTilesY * kTileHeight; ++y) {
-        destination.push_back(memory.data() + block_stride * (in_blocks + y % 4 * out_blocks) + 4 * lanes);
+      for (int y = 0; y < kTilesY * 6; ++y) {
+        destination.push_back(memory.data() + block_stride * (in_blocks + y % 6 * out_blocks) + 4 * lanes);
       }
       SourcePart part{source.data(), block_stride, packed.depth};
       WinogradJob job;
@@ -282,13 +308,14 @@ void Program::tune(const Timer& given) {
       job.depth = packed.depth;
       job.weights = weights(packed.weights);
       job.tiles_x = kTilesX;
+      job.out.width = kTilesX * packed.tile;
       job.scratch = memory.data() + row_floats;
       int best = candidates.front();
       double best_time = 0;
       for (const int block : candidates) {
         const double seconds = timer(shape + " block " + std::to_string(block), [&] {
           for (int first = 0; first < kTilesX * kTilesY; first += block) {
-            table_->winograd_f4(job, first, std::min(first + block, kTilesX * kTilesY));
+            winograd(packed.tile)(job, first, std::min(first + block, kTilesX * kTilesY));
           }
         });
         if (block == candidates.front() || seconds < best_time) {

@@ -14,7 +14,7 @@
 
 namespace mimo_rt::cpu {
 
-enum class Kernel : std::uint8_t { input, winograd_f4, direct, copy, concat };
+enum class Kernel : std::uint8_t { input, winograd, direct, copy, concat };
 
 // A kernel position of a direct convolution: destination row y, column j read source row y * row_step + dy,
 // column j * column_step + dx of a part.
@@ -34,6 +34,7 @@ struct PackedPhase {
 struct PackedNode {
   Kernel kernel = Kernel::copy;
   int block = 1;
+  int tile = 0;                     // rows of a tile (winograd); 0: none
   int depth = 0;                    // of the transformed pixel (winograd)
   std::size_t weights = 0;          // offset into Program's weights (winograd)
   std::size_t bias = 0;             // offset into Program's weights; whole panels, zeros where there is none
@@ -53,6 +54,8 @@ class Program {
   const Anchors& anchors() const noexcept { return anchors_; }
   const std::vector<PackedNode>& nodes() const noexcept { return nodes_; }
   const float* weights(std::size_t offset) const noexcept { return weights_.data() + offset; }
+  using WinogradKernel = void (*)(const WinogradJob& job, int first, int last);
+  WinogradKernel winograd(int tile) const;
   std::size_t packed_bytes() const noexcept { return weights_.floats() * sizeof(float); }
 
   // Chooses the neutral tactics by timing, once for each layer shape. Changes no bit of any result.

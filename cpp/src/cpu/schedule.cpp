@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "mimo_rt/error.hpp"
 
@@ -106,7 +107,7 @@ RowRange operand_rows(const EpilogueOp& step, RowRange d) {
   return {d.first >> step.up, ((d.end - 1) >> step.up) + 1};
 }
 
-Anchors compute_anchors(const Graph& graph) {
+Anchors compute_anchors(const Graph& graph, std::span<const int> tiles) {
   Anchors a;
   a.anchor.assign(graph.values.size(), std::numeric_limits<std::int64_t>::min());
   a.carry.assign(graph.values.size(), 0);
@@ -126,7 +127,12 @@ Anchors compute_anchors(const Graph& graph) {
   for (std::int64_t& anchor : a.anchor) {
     if (anchor == std::numeric_limits<std::int64_t>::min()) anchor = 0;  // read by nobody
   }
-  a.unit = std::int64_t{kTileHeight} << largest_scale(graph);
+  a.unit = std::int64_t{1} << largest_scale(graph);
+  for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (tiles[n] == 0) continue;
+    a.unit = std::lcm(a.unit, std::int64_t{tiles[n]} << graph.values[graph.nodes[n].output].scale);
+    a.tile = std::max(a.tile, tiles[n]);
+  }
   for (std::size_t v = 0; v < graph.values.size(); ++v) {
     a.lead = std::max(a.lead, a.anchor[v] * (std::int64_t{1} << graph.values[v].scale));
   }
@@ -148,7 +154,7 @@ Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t heig
     if (node.op != Op::conv && node.op != Op::conv_transpose) continue;
     layout.left = std::max({layout.left, node.pad_left, node.kernel_w - 1 - node.pad_left});
   }
-  layout.right = layout.left + kTileHeight - 1;
+  layout.right = layout.left + anchors.tile - 1;
 
   const std::size_t count = graph.values.size();
   layout.values.resize(count);

@@ -11,22 +11,23 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "mimo_rt/graph.hpp"
 
 namespace mimo_rt::cpu {
 
-inline constexpr int kTileHeight = 4;  // rows of a Winograd tile; one height at every level
-
 // Constants of the graph.
 struct Anchors {
   std::vector<std::int64_t> anchor;  // of each value, in its own rows
   std::vector<std::int64_t> carry;   // rows that later steps still read, of each value
   std::int64_t lead = 0;             // rows of the image that must be read before output row 0 is due
-  std::int64_t unit = 0;             // bands are multiples of this: the tile height at the lowest level
+  std::int64_t unit = 0;             // bands are multiples of this: whole tiles at every level
+  int tile = 1;                      // rows of the highest tile
 };
-Anchors compute_anchors(const Graph& graph);
+// tiles: of each node, the rows of its tiles; 0 where it works row by row.
+Anchors compute_anchors(const Graph& graph, std::span<const int> tiles);
 
 // How a row of each value is laid out. All values of one level share left and right borders.
 struct RowShape {

@@ -3,7 +3,7 @@
 
 namespace mimo_rt::cpu {
 
-std::string_view kernel_for(const Graph& graph, const Node& node) {
+std::string_view kernel_for(const Graph& graph, const Node& node, std::string_view tactics) {
   switch (node.op) {
     case Op::input:
       return kInput;
@@ -18,19 +18,20 @@ std::string_view kernel_for(const Graph& graph, const Node& node) {
   }
   const bool three_by_three =
       node.kernel_h == 3 && node.kernel_w == 3 && node.stride == 1 && node.pad_top == 1 && node.pad_left == 1;
-  if (!three_by_three) return kDirect;
+  if (!three_by_three || tactics == "direct") return kDirect;
   int channels = 0;
   for (const Part& part : node.parts) channels += graph.values[part.value].channels;
   // Below some eight input channels the transforms cost more than the multiplications they save. Output
   // channels do not enter: even the three of an image pay, since the input transform is all that is left.
-  return channels >= 8 ? kWinogradF4 : kDirect;
+  if (channels < 8) return kDirect;
+  return tactics == "f4" ? kWinogradF4 : kWinogradF6;
 }
 
 std::span<const int> block_candidates(std::string_view kernel) {
   static constexpr int kTiles[] = {24, 12, 48};
   static constexpr int kPixels[] = {96, 48, 384};
   static constexpr int kRow[] = {1};
-  if (kernel == kWinogradF4) return kTiles;
+  if (kernel == kWinogradF4 || kernel == kWinogradF6) return kTiles;
   if (kernel == kDirect) return kPixels;
   return kRow;
 }

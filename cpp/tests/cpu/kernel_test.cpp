@@ -19,26 +19,32 @@ using reference::evaluate;
 struct Case {
   const char* name;
   int inputs, outputs, kernel, stride;
-  bool transposed, direct;
+  bool transposed;
+  const char* tactics;
   double tolerance;  // largest absolute error; inputs in [0, 1], outputs up to about 4
 };
 
 // Depths up to 128 channels. Direct: a few roundings of a sum of up to 1152 terms. F(4,3): five to ten times
-// that, less where multiply and add are one rounding.
+// that, less where multiply and add are one rounding; F(6,3): twice that again.
 constexpr Case kCases[] = {
-    {"winograd 8->16", 8, 16, 3, 1, false, false, 2e-5},
-    {"winograd 13->33", 13, 33, 3, 1, false, false, 2e-5},
-    {"winograd 32->32", 32, 32, 3, 1, false, false, 2e-5},
-    {"winograd 61->3", 61, 3, 3, 1, false, false, 2e-5},
-    {"winograd 128->125", 128, 125, 3, 1, false, false, 3e-5},
-    {"direct 3x3 3->32", 3, 32, 3, 1, false, true, 2e-6},
-    {"direct 3x3 61->13", 61, 13, 3, 1, false, true, 4e-6},
-    {"direct 1x1 67->35", 67, 35, 1, 1, false, true, 2e-6},
-    {"direct 5x5 7->9", 7, 9, 5, 1, false, true, 4e-6},
-    {"direct 3x3 s2 32->64", 32, 64, 3, 2, false, true, 4e-6},
-    {"direct 4x4 s2 13->5", 13, 5, 4, 2, false, true, 4e-6},
-    {"transposed 4x4 s2 64->32", 64, 32, 4, 2, true, true, 4e-6},
-    {"transposed 4x4 s2 13->3", 13, 3, 4, 2, true, true, 4e-6},
+    {"F(4,3) 8->16", 8, 16, 3, 1, false, "f4", 2e-5},
+    {"F(4,3) 13->33", 13, 33, 3, 1, false, "f4", 2e-5},
+    {"F(4,3) 32->32", 32, 32, 3, 1, false, "f4", 2e-5},
+    {"F(4,3) 61->3", 61, 3, 3, 1, false, "f4", 2e-5},
+    {"F(4,3) 128->125", 128, 125, 3, 1, false, "f4", 3e-5},
+    {"F(6,3) 8->16", 8, 16, 3, 1, false, "fixed", 5e-5},
+    {"F(6,3) 13->33", 13, 33, 3, 1, false, "fixed", 5e-5},
+    {"F(6,3) 32->32", 32, 32, 3, 1, false, "fixed", 5e-5},
+    {"F(6,3) 61->3", 61, 3, 3, 1, false, "fixed", 5e-5},
+    {"F(6,3) 128->125", 128, 125, 3, 1, false, "fixed", 6e-5},
+    {"direct 3x3 3->32", 3, 32, 3, 1, false, "direct", 2e-6},
+    {"direct 3x3 61->13", 61, 13, 3, 1, false, "direct", 4e-6},
+    {"direct 1x1 67->35", 67, 35, 1, 1, false, "direct", 2e-6},
+    {"direct 5x5 7->9", 7, 9, 5, 1, false, "direct", 4e-6},
+    {"direct 3x3 s2 32->64", 32, 64, 3, 2, false, "direct", 4e-6},
+    {"direct 4x4 s2 13->5", 13, 5, 4, 2, false, "direct", 4e-6},
+    {"transposed 4x4 s2 64->32", 64, 32, 4, 2, true, "direct", 4e-6},
+    {"transposed 4x4 s2 13->3", 13, 3, 4, 2, true, "direct", 4e-6},
 };
 
 class Kernels : public ::testing::TestWithParam<const char*> {};
@@ -55,7 +61,7 @@ TEST_P(Kernels, MatchPlainLoops) {
       const Graph graph = net.finish(y);
       const std::vector<float> image = random_image(c.inputs, height, width);
       const std::vector<float> expected = evaluate(graph, image, height, width);
-      const cpu::Program program(plan_for(graph, GetParam(), c.direct));
+      const cpu::Program program(plan_for(graph, GetParam(), c.tactics));
       const std::vector<float> actual = run_program(program, image, height, width, 2);
       ASSERT_EQ(actual.size(), expected.size());
       double worst = 0;
@@ -93,7 +99,7 @@ TEST(KernelTable, KnowsWhatItHolds) {
     ASSERT_NE(table, nullptr);
     EXPECT_STREQ(table->target, name);
     EXPECT_EQ(table->panel, 2 * table->lanes);
-    EXPECT_NE(table->winograd_f4, nullptr);
+    for (const cpu::KernelTable::Winograd& winograd : table->winograd) EXPECT_NE(winograd.run, nullptr);
     EXPECT_NE(table->direct, nullptr);
     EXPECT_NE(table->copy, nullptr);
     EXPECT_NE(table->concat, nullptr);

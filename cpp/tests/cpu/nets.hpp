@@ -154,12 +154,12 @@ inline Graph three_levels(int width, unsigned seed = 1) {
   return net.finish(net.conv({{m, 0}, {up2, 0}}, 3, 3, 1, {plus(x)}, true, 0.1F));
 }
 
-inline Plan plan_for(Graph graph, const std::string& target, bool direct = false, int block = 0) {
+inline Plan plan_for(Graph graph, const std::string& target, std::string_view tactics = "fixed",
+                     int block = 0) {
   Plan plan;
   plan.key.target = target;
   for (const Node& node : graph.nodes) {
-    std::string_view kernel = cpu::kernel_for(graph, node);
-    if (direct && node.op == Op::conv) kernel = cpu::kDirect;
+    const std::string_view kernel = cpu::kernel_for(graph, node, tactics);
     plan.tactics.push_back({std::string(kernel), block > 0 ? block : cpu::block_candidates(kernel).front()});
   }
   plan.graph = std::move(graph);

@@ -10,6 +10,15 @@
 namespace mimo_rt::test {
 namespace {
 
+std::vector<int> tiles_of(const Graph& graph) {
+  std::vector<int> tiles;
+  for (const Node& node : graph.nodes) {
+    const std::string_view kernel = cpu::kernel_for(graph, node);
+    tiles.push_back(kernel == cpu::kWinogradF6 ? 6 : kernel == cpu::kWinogradF4 ? 4 : 0);
+  }
+  return tiles;
+}
+
 TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
   NetBuilder net(3);
   const ValueId x = net.image();
@@ -19,7 +28,7 @@ TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
   const ValueId d = net.conv_transpose(c, 8);
   const ValueId e = net.conv({{d, 0}, {a, 0}}, 3, 3);
   const Graph graph = net.finish(e);
-  const cpu::Anchors anchors = cpu::compute_anchors(graph);
+  const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));
   EXPECT_EQ(anchors.anchor[e], 0);
   EXPECT_EQ(anchors.anchor[d], 1);
   EXPECT_EQ(anchors.anchor[c],
@@ -30,14 +39,15 @@ TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
   EXPECT_EQ(anchors.carry[x], 2);
   EXPECT_EQ(anchors.carry[c], 1);  // row 1 of d reads rows 0 and 1
   EXPECT_EQ(anchors.carry[a], 5);  // from row -1, for e, to row 3
-  EXPECT_EQ(anchors.unit, 8);
+  EXPECT_EQ(anchors.unit, 12);
+  EXPECT_EQ(anchors.tile, 6);
   EXPECT_EQ(anchors.lead, 5);
 }
 
 TEST(Layout, NothingThatLivesAtOnceOverlaps) {
   const Graph graph = three_levels(13);
-  const cpu::Anchors anchors = cpu::compute_anchors(graph);
-  for (const std::int64_t band : {0, 16, 48, 160}) {
+  const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));
+  for (const std::int64_t band : {0, 24, 48, 168}) {
     const cpu::Layout layout = cpu::make_layout(graph, anchors, 244, 100, band, 8);
     std::vector<std::size_t> made(graph.values.size());
     for (std::size_t n = 0; n < graph.nodes.size(); ++n) made[graph.nodes[n].output] = n;
@@ -72,20 +82,20 @@ TEST(Layout, NothingThatLivesAtOnceOverlaps) {
 
 TEST(Layout, MemoryGrowsWithTheWidthAndNotWithTheHeight) {
   const Graph graph = three_levels(16);
-  const cpu::Anchors anchors = cpu::compute_anchors(graph);
-  const std::size_t low = cpu::make_layout(graph, anchors, 1000, 400, 32, 8).floats;
-  const std::size_t high = cpu::make_layout(graph, anchors, 16000, 400, 32, 8).floats;
-  const std::size_t wide = cpu::make_layout(graph, anchors, 1000, 800, 32, 8).floats;
+  const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));
+  const std::size_t low = cpu::make_layout(graph, anchors, 1000, 400, 48, 8).floats;
+  const std::size_t high = cpu::make_layout(graph, anchors, 16000, 400, 48, 8).floats;
+  const std::size_t wide = cpu::make_layout(graph, anchors, 1000, 800, 48, 8).floats;
   EXPECT_EQ(low, high);
   EXPECT_GT(wide, low + low / 2);
 }
 
 TEST(Layout, RefusesSizesThatNoMemoryHolds) {
   const Graph graph = three_levels(16);
-  const cpu::Anchors anchors = cpu::compute_anchors(graph);
+  const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));
   EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 29, std::int64_t{1} << 29, 0, 8),
                MemoryLimitError);
-  EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 40, 4, 16, 8), MemoryLimitError);
+  EXPECT_THROW(cpu::make_layout(graph, anchors, std::int64_t{1} << 40, 4, 24, 8), MemoryLimitError);
 }
 
 }  // namespace

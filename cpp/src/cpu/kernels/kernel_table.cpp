@@ -9,12 +9,12 @@
 
 namespace mimo_rt::cpu {
 
-#define MIMO_RT_DECLARE(space, name)         \
-  namespace space {                          \
-  void fill_winograd_f4(KernelTable& table); \
-  void fill_direct(KernelTable& table);      \
-  void fill_copy(KernelTable& table);        \
-  void fill_concat(KernelTable& table);      \
+#define MIMO_RT_DECLARE(space, name)      \
+  namespace space {                       \
+  void fill_winograd(KernelTable& table); \
+  void fill_direct(KernelTable& table);   \
+  void fill_copy(KernelTable& table);     \
+  void fill_concat(KernelTable& table);   \
   }
 MIMO_RT_FOR_EACH_TARGET(MIMO_RT_DECLARE)
 #undef MIMO_RT_DECLARE
@@ -26,13 +26,13 @@ struct Entry {
   void (*fill)(KernelTable&);
 };
 
-#define MIMO_RT_ENTRY(space, name)        \
-  Entry{name, [](KernelTable& table) {    \
-          table.target = name;            \
-          space::fill_winograd_f4(table); \
-          space::fill_direct(table);      \
-          space::fill_copy(table);        \
-          space::fill_concat(table);      \
+#define MIMO_RT_ENTRY(space, name)     \
+  Entry{name, [](KernelTable& table) { \
+          table.target = name;         \
+          space::fill_winograd(table); \
+          space::fill_direct(table);   \
+          space::fill_copy(table);     \
+          space::fill_concat(table);   \
         }},
 constexpr Entry kEntries[] = {MIMO_RT_FOR_EACH_TARGET(MIMO_RT_ENTRY)};
 #undef MIMO_RT_ENTRY

@@ -42,14 +42,14 @@ struct SourcePart {
   int channels = 0;
 };
 
-// Winograd F(4,3): tile (ty, tx) makes destination rows 4 ty .. 4 ty + 3 from source rows[4 ty .. 4 ty + 5]
-// of each part (so rows[0] is the row above the first destination row).
+// Winograd F(t x t, 3x3): tile (ty, tx) makes destination rows t ty .. t ty + t - 1 from source rows[t ty ..
+// t ty + t + 1] of each part (so rows[0] is the row above the first destination row).
 struct WinogradJob {
   Destination out;
   const SourcePart* parts = nullptr;
   int part_count = 0;
   int depth = 0;  // floats of one transformed pixel: channels of all parts, padded but for the last
-  const float* weights = nullptr;  // [panel][36][depth][panel width]
+  const float* weights = nullptr;  // [panel][(t + 2)^2][depth][panel width]
   int tiles_x = 0;
   float* scratch = nullptr;  // of the running thread: see winograd_scratch
 };
@@ -96,20 +96,29 @@ struct KernelTable {
       0;  // output channels that a micro-kernel makes at once: weights are packed in panels of this width
   int micro_rows = 0;  // pixels or tiles that it makes at once
 
-  // Tiles [first, last) of the grid, in row-major order.
-  void (*winograd_f4)(const WinogradJob& job, int first, int last) = nullptr;
+  // By tile height: tiles [first, last) of the grid, in row-major order.
+  struct Winograd {
+    int tile = 0;
+    void (*run)(const WinogradJob& job, int first, int last) = nullptr;
+  };
+  Winograd winograd[2];
   // Columns j in [first, last) of destination row `row`.
   void (*direct)(const DirectJob& job, int row, int first, int last) = nullptr;
   void (*copy)(const CopyJob& job, int row) = nullptr;
   void (*concat)(const ConcatJob& job, int row) = nullptr;
 };
 
-// Floats of scratch that one thread needs for blocks of `tiles` tiles.
-inline std::size_t winograd_scratch(const KernelTable& table, int tiles, int depth) {
+// Floats from one transformed tile to the next: no multiple of a cache way, so that tiles do not alias.
+inline std::ptrdiff_t winograd_stride(int depth) { return (depth + 15) / 16 * 16 + 8; }
+
+// Floats of scratch that one thread needs for runs of `tiles` tiles.
+inline std::size_t winograd_scratch(const KernelTable& table, int tile, int tiles, int depth) {
   const auto rows =
       static_cast<std::size_t>((tiles + table.micro_rows - 1) / table.micro_rows * table.micro_rows);
-  const auto columns = static_cast<std::size_t>((depth + 15) / 16 * 16 + 8);
-  return 36 * rows * (columns + static_cast<std::size_t>(table.panel)) + 64;
+  const auto points = static_cast<std::size_t>((tile + 2) * (tile + 2));
+  return points * rows *
+             (static_cast<std::size_t>(winograd_stride(depth)) + static_cast<std::size_t>(table.panel)) +
+         64;
 }
 
 // The instruction sets that are compiled in, best first, and those of them that this processor runs.

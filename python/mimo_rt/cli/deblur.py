@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import stat
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,12 +111,28 @@ def run(args: argparse.Namespace) -> int:
         console.fail(f"no photos found in {', '.join(args.inputs)}")
         return SOME_FAILED
 
+    with _pillow_unbounded():
+        return _do_all(jobs, args, console)
+
+
+@contextlib.contextmanager
+def _pillow_unbounded() -> Iterator[None]:
+    """--max-pixels, asked before anything is decoded, in place of Pillow's own limit; and no warnings of what
+    it thinks of tags: what matters to the photo is said as a note."""
     from PIL import Image
 
-    from mimo_rt.errors import Error
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
-    Image.MAX_IMAGE_PIXELS = None  # --max-pixels takes its place, before anything is decoded
-    warnings.simplefilter("ignore")  # what Pillow thinks of tags; what matters to the photo is said as a note
+
+def _do_all(jobs: list[Job], args: argparse.Namespace, console: Console) -> int:
+    from mimo_rt.errors import Error
 
     work = _Work(args, console)
     reports, codes = [], []

@@ -24,7 +24,8 @@ _STRIP = 1 << 20
 def encode(pixels: Pixels, metadata: Metadata, effort: int) -> bytes:
     """A little-endian TIFF file. effort: of deflate, 1 to 9.
 
-    ImageError where it would pass the format's 4 GB."""
+    ImageError where it would pass the format's 4 GB.
+    """
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     stored = pixels.reshape(height, width, channels)

@@ -48,6 +48,41 @@ def test_against_the_oracle(
         assert np.abs(result - np.floor(expected * top + 0.5)).max() <= max(1, np.ceil(top * 5e-5))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 37),
+    width=st.integers(1, 37),
+    channels=st.sampled_from([None, 1, 2, 3, 4]),
+    dtype=st.sampled_from(DTYPES),
+    strength=st.floats(0.0, 1.5),
+    order=st.sampled_from(["rgb", "bgr"]),
+    seed=st.integers(0, 99),
+)
+def test_any_size_and_options_against_the_oracle(
+    engine: mimo_rt.Engine,
+    oracle: Oracle,
+    height: int,
+    width: int,
+    channels: int | None,
+    dtype: Any,
+    strength: float,
+    order: str,
+    seed: int,
+) -> None:
+    image = noise((height, width) + ((channels,) if channels else ()), dtype, seed)
+    result = mimo_rt.Deblurrer(engine, order=order, strength=strength).run(image)
+    grey = channels in (None, 1, 2)
+    flip = slice(None, None, -1 if order == "bgr" else 1)
+    colour = image.reshape(height, width, -1)[:, :, 0] if grey else image[:, :, :3][:, :, flip]
+    expected = oracle.deblur(np.ascontiguousarray(colour), strength)
+    got = result.reshape(height, width, -1)[:, :, 0] if grey else result[:, :, :3][:, :, flip]
+    top = 1.0 if np.dtype(dtype).kind == "f" else float(np.iinfo(dtype).max)
+    rounding = 0.0 if top == 1.0 else 0.501
+    assert np.abs(got - expected * top).max() <= 7.5e-5 * top + rounding
+    if channels in (2, 4):
+        assert result[:, :, -1].tobytes() == image[:, :, -1].tobytes()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
 def test_strength_zero_gives_the_input_back(

@@ -64,6 +64,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     build.add_argument(
         "--target", metavar="NAME", help="instruction set to build for (default: the best one here)"
     )
+    build.add_argument(
+        "--tactics", metavar="NAME", help="fixed (default), f4 or direct: which kernels, from fast to exact"
+    )
     build.add_argument("--noCache", action="store_true", help="build anew, and keep no plan in the cache")
     build.add_argument("--skipInference", action="store_true", help="stop once the engine is built and saved")
 
@@ -244,12 +247,13 @@ def _engine(args: argparse.Namespace) -> Engine:
     if args.loadEngine:
         return Engine.load(args.loadEngine)
     model = args.onnx or args.model or DEFAULT_MODEL
-    if args.target is None and not args.onnx:
+    if args.target is None and args.tactics is None and not args.onnx:
         return open_engine(model, cache=not args.noCache)
     # As a path, so that --onnx never means a bundled model's name.
     return build(
         Path(model) if args.onnx else model,
         target=args.target,
+        tactics=args.tactics or "fixed",
         cache=not args.noCache,
     )
 
@@ -262,6 +266,7 @@ def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] |
     log.info("=== Build Options ===")
     log.info("Precision: FP32")
     log.info(f"Instruction set: {args.target or 'best available'}")
+    log.info(f"Tactics: {args.tactics or 'fixed'}")
     log.info(f"Plan cache: {'Disabled' if args.noCache or args.loadEngine else 'Enabled'}")
     log.info(f"Skip inference: {_enabled(args.skipInference)}")
     log.info(f"Save engine: {args.saveEngine or ''}")

@@ -263,6 +263,15 @@ def test_what_it_does_not_know_is_a_usage_error(
     assert re.fullmatch(r"mimo-rt: .* \(see mimo-rt( bench)? --help\)\n", capsys.readouterr().err)
 
 
+def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    options = set(re.findall(r"--\w+", capsys.readouterr().out)) - {"--help"}
+    page = (Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert len(options) >= 20
+    assert options <= set(re.findall(r"--\w+", page))
+
+
 def test_a_missing_model_is_announced_as_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", f"--onnx={tmp_path / 'none.onnx'}"]) == 3
     captured = capsys.readouterr()

@@ -47,6 +47,10 @@ WRONG = 1e-2
 MARKS = ("<!-- peers table -->", "<!-- /peers table -->")
 
 
+SPARE_MEMORY = 1 << 30
+"""Bytes that must be left once all runtimes are loaded; they all stay in memory, for rounds are interleaved."""
+
+
 class WorkerError(Exception):
     """A runtime could not be started or broke off; the text says why."""
 
@@ -163,6 +167,14 @@ def picture(height: int, width: int, seed: int = 0) -> runtimes.Image:
     return steps.reshape(1, 3, height, width)
 
 
+def available_memory() -> int:
+    """Bytes that new work may take without swapping."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError("/proc/meminfo holds no MemAvailable; this runs on Linux only")
+
+
 def rotated(items: Sequence[T], turn: int) -> list[T]:
     """`items` from position `turn` on, around."""
     turn %= len(items)
@@ -229,6 +241,12 @@ def compare(arguments: argparse.Namespace, size: tuple[int, int]) -> Table:
             print(f"  {worker.name} dropped: {reason}", file=sys.stderr)
 
         try:
+            left = available_memory()
+            if left < SPARE_MEMORY:
+                raise SystemExit(
+                    f"only {left / 2**20:.0f} MB of memory are left with all runtimes loaded;"
+                    " compare fewer at a time with --runtimes"
+                )
             for turn in range(arguments.rounds):
                 for worker in rotated(alive, turn) if alive else []:
                     time.sleep(arguments.rest)
@@ -421,4 +439,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that paused processes go on
     sys.exit(main())

@@ -48,7 +48,7 @@ MARKS = ("<!-- peers table -->", "<!-- /peers table -->")
 
 
 SPARE_MEMORY = 1 << 30
-"""Bytes that must be left once all runtimes are loaded; they all stay in memory, for rounds are interleaved."""
+"""Bytes that must be left once all runtimes are loaded; they stay there, for rounds are interleaved."""
 
 
 class WorkerError(Exception):

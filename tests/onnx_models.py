@@ -102,11 +102,13 @@ class GraphMaker:
 def mimo_unet(width: int = 8, num_res: int = 1, *, seed: int = 0, opset: int = 17) -> bytes:
     """A whole MIMO-UNet of any width and depth, full-resolution output only, serialised."""
     g, w = GraphMaker(seed, opset), width
+    # Of trained size: beyond eight blocks a level the branches shrink, or the sums would grow without bound.
+    branch = 0.3 * min(1.0, 8 / num_res) ** 0.5
 
     def blocks(x: str, channels: int) -> str:
         for _ in range(num_res):
             inner = g.conv(x, channels, channels)
-            x = g.op("Add", [g.conv(inner, channels, channels, relu=False, scale=0.3), x])
+            x = g.op("Add", [g.conv(inner, channels, channels, relu=False, scale=branch), x])
         return x
 
     def concat(*parts: str) -> str:

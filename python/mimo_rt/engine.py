@@ -151,8 +151,9 @@ def build(
 
     model: path of an ONNX file, its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
     backend: "auto" or "cpu". precision: "fp32". target: an instruction set by name ("AVX2"), None for the
-    best that this processor has. tactics: "fixed" (the fast kernels, by a fixed rule) or "direct" (direct
-    convolution everywhere, the reference). cache: keep the plan in the user's cache folder, and take it from
+    best that this processor has. tactics: "fixed" (the fastest kernels, by a fixed rule), "f4"
+    (a smaller Winograd transform: slower, a third of the rounding error) or "direct" (direct convolution
+    everywhere, the reference). cache: keep the plan in the user's cache folder, and take it from
     there if it is the very same.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,

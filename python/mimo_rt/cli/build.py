@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"
     )
-    parser.add_argument("--tactics", default="fixed", help="fixed (default) or direct, the reference kernels")
+    parser.add_argument("--tactics", default="fixed", help="fixed (default), f4 or direct, the reference")
     parser.add_argument(
         "--no-cache", dest="cache", action="store_false", help="neither read nor write the plan cache"
     )

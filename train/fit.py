@@ -282,7 +282,10 @@ class Fit:
         state = torch.load(path, map_location="cpu", weights_only=True)
         self.net.load_state_dict(state["model"])
         self.average.net.load_state_dict(state["ema"])
+        rates = [group["base_lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["base_lr"] = rate  # the recipe's, which may have changed since
         self.source.rng.bit_generator.state = state["rng"]
         self.step = int(state["step"])
         self.clock.active = float(state["active"])

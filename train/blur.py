@@ -26,33 +26,33 @@ MARGIN = 20
 class Shake:
     """What a blur is drawn from. Lengths are in pixels of the network's input.
 
-    length: the range that the length of a shift path is drawn from, uniformly (largest distance between two
-    poses). rotation: standard deviation of the largest rotation, in degrees. zoom: of the largest change of
-    scale. tilt: of the perspective terms, as displacement in pixels at the crop's edge. layer: share of
-    pairs that have a moving layer (the caller draws it). linear: share averaged in linear light (gamma 2.2)
-    instead of sRGB. noise: largest standard deviation of the noise, of the range [0, 1]. poses: how many
-    poses are averaged (odd).
+    reach: the range that the largest shift away from the middle pose is drawn from, uniformly; a blur is up
+    to twice as long. rotation: standard deviation of the largest rotation, in degrees. zoom: of the largest
+    change of scale. tilt: of the perspective terms, as displacement in pixels at the crop's edge. layer:
+    share of pairs that have a moving layer (the caller draws it). linear: share averaged in linear light
+    (gamma 2.2) instead of sRGB. noise: largest standard deviation of the noise, of the range [0, 1]. poses:
+    how many poses are averaged (odd).
     """
 
-    length: tuple[float, float] = (1.0, 8.0)
+    reach: tuple[float, float] = (1.0, 8.0)
     rotation: float = 0.25
     zoom: float = 0.004
     tilt: float = 0.4
     layer: float = 0.4
     linear: float = 0.5
     noise: float = 0.01
-    poses: int = 11
+    poses: int = 15
 
     def __post_init__(self) -> None:
         if self.poses < 3 or self.poses % 2 == 0:
             raise ValueError(f"poses must be odd and at least 3, got {self.poses}")
-        low, high = self.length
-        if not 0.0 <= low <= high <= 0.9 * MARGIN:
-            raise ValueError(f"length must be a range within 0..{0.9 * MARGIN:g} pixels, got {self.length}")
+        low, high = self.reach
+        if not 0.0 <= low <= high <= 0.6 * MARGIN:
+            raise ValueError(f"reach must be a range within 0..{0.6 * MARGIN:g} pixels, got {self.reach}")
 
 
-MILD = Shake(length=(1.0, 4.0))
-HEAVY = Shake(length=(4.0, 8.0))
+MILD = Shake(reach=(1.0, 4.0))
+HEAVY = Shake(reach=(4.0, 8.0))
 
 
 def smooth_path(rng: np.random.Generator, poses: int, dims: int) -> NDArray[np.float64]:
@@ -68,16 +68,15 @@ def smooth_path(rng: np.random.Generator, poses: int, dims: int) -> NDArray[np.f
     return path
 
 
-def path_length(shifts: NDArray[np.float64]) -> float:
-    """The largest distance between two poses of a shift path (poses, 2), in its own units."""
-    gaps = shifts[:, None, :] - shifts[None, :, :]
-    return float(np.sqrt((gaps**2).sum(-1)).max())
+def path_reach(shifts: NDArray[np.float64]) -> float:
+    """The largest distance of a pose of a shift path (poses, 2) from the middle one, in its own units."""
+    return float(np.sqrt(((shifts - shifts[len(shifts) // 2]) ** 2).sum(-1)).max())
 
 
 def homographies(rng: np.random.Generator, shake: Shake, size: int) -> NDArray[np.float64]:
     """One camera path as matrices (poses, 3, 3) in pixels about the crop's centre, identity in the middle."""
     shifts = smooth_path(rng, shake.poses, 2)
-    shifts *= rng.uniform(*shake.length) / max(path_length(shifts), 1e-9)
+    shifts *= rng.uniform(*shake.reach) / max(path_reach(shifts), 1e-9)
     others = smooth_path(rng, shake.poses, 4)
     others /= np.abs(others).max(axis=0, keepdims=True) + 1e-9
     half = size / 2.0

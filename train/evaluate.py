@@ -31,7 +31,7 @@ Runner: TypeAlias = Callable[[Float], Float]
 """Takes and returns float32 (3, H, W), height and width divisible by 4; the result is not clipped."""
 
 MILD_PAIRS, HEAVY_PAIRS, SYNTHETIC_SIZE = 36, 48, 256
-"""The synthetic hold-out: 3 to 4, as the training's uniform lengths of 1 to 8 pixels have it."""
+"""The synthetic hold-out: 3 to 4, as the training's uniform reaches of 1 to 8 pixels have it."""
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,8 @@ class Recipe:
     def blur(self) -> Shake:
         """What blur is drawn from."""
         entries = dict(self.shake)
-        if "length" in entries:
-            entries["length"] = tuple(entries["length"])
+        if "reach" in entries:
+            entries["reach"] = tuple(entries["reach"])
         return Shake(**entries)
 
     def source(self, photos: Path | None, data: Path | None, seed: int) -> Source:

@@ -60,10 +60,10 @@ def synthetic(photos: Sequence[Pixels], shake: Shake, count: int, size: int, see
 def mild_and_heavy(
     photos: Sequence[Pixels], mild: int, heavy: int, size: int, seed: int = 2024
 ) -> dict[str, Images]:
-    """The synthetic hold-out: ``mild`` pairs of shake 1 to 4 pixels long and ``heavy`` pairs of 4 to 8
-    pixels.
+    """The synthetic hold-out: ``mild`` pairs of shake that reaches 1 to 4 pixels and ``heavy`` pairs of 4
+    to 8 pixels.
 
-    3 to 4 of them is the training's own mix, whose lengths are uniform from 1 to 8 pixels.
+    3 to 4 of them is the training's own mix, whose reaches are uniform from 1 to 8 pixels.
     """
     return {
         "mild": synthetic(photos, MILD, mild, size, seed),

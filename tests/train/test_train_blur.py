@@ -11,7 +11,7 @@ from train.blur import (  # noqa: E402
     MARGIN,
     Shake,
     homographies,
-    path_length,
+    path_reach,
     smooth_path,
     soft_mask,
     synthesize,
@@ -20,7 +20,7 @@ from train.blur import (  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-STILL = Shake(length=(0.0, 0.0), rotation=0.0, zoom=0.0, tilt=0.0, noise=0.0)
+STILL = Shake(reach=(0.0, 0.0), rotation=0.0, zoom=0.0, tilt=0.0, noise=0.0)
 
 
 def picture(seed: int, size: int = 48) -> torch.Tensor:
@@ -65,10 +65,10 @@ def test_same_seed_same_pair_and_8_bit_values() -> None:
 
 
 def test_blur_stands_in_the_middle_of_the_sharp_picture() -> None:
-    """The centroid of a dot stays where it is: over many shakes its mean drift is far below their length."""
+    """The centroid of a dot stays where it is: over many shakes its mean drift is far below their reach."""
     dot = torch.zeros(3, 41 + 2 * MARGIN, 41 + 2 * MARGIN)
     dot[:, MARGIN + 20, MARGIN + 20] = 1.0
-    shake = Shake(length=(6.0, 6.0), rotation=0.0, zoom=0.0, tilt=0.0, linear=0.0, noise=0.0)
+    shake = Shake(reach=(4.0, 4.0), rotation=0.0, zoom=0.0, tilt=0.0, linear=0.0, noise=0.0)
     grid = torch.arange(41.0) - 20.0
     drifts = []
     for seed in range(60):
@@ -78,12 +78,12 @@ def test_blur_stands_in_the_middle_of_the_sharp_picture() -> None:
     assert np.abs(np.mean(drifts, axis=0)).max() < 0.5
 
 
-@pytest.mark.parametrize("length", [2.0, 7.5])
-def test_path_is_as_long_as_asked_and_passes_through_the_identity(length: float) -> None:
+@pytest.mark.parametrize("reach", [2.0, 7.5])
+def test_path_reaches_as_far_as_asked_and_passes_through_the_identity(reach: float) -> None:
     for seed in range(20):
-        h = homographies(np.random.default_rng(seed), Shake(length=(length, length)), 96)
-        assert path_length(h[:, :2, 2]) == pytest.approx(length)
-        np.testing.assert_allclose(h[5], np.eye(3), atol=1e-12)
+        h = homographies(np.random.default_rng(seed), Shake(reach=(reach, reach)), 96)
+        assert path_reach(h[:, :2, 2]) == pytest.approx(reach)
+        np.testing.assert_allclose(h[len(h) // 2], np.eye(3), atol=1e-12)
 
 
 def test_path_is_smooth_in_time() -> None:
@@ -108,7 +108,7 @@ def test_soft_mask_is_soft_and_covers_a_part() -> None:
 def test_odd_shakes_and_photos_are_refused() -> None:
     with pytest.raises(ValueError, match="odd"):
         Shake(poses=10)
-    with pytest.raises(ValueError, match="length"):
-        Shake(length=(4.0, 100.0))
+    with pytest.raises(ValueError, match="reach"):
+        Shake(reach=(4.0, 100.0))
     with pytest.raises(ValueError, match="margin"):
         synthesize(torch.zeros(3, 2 * MARGIN, 60), np.random.default_rng(0), Shake())

@@ -56,15 +56,19 @@ HEAVY = Shake(reach=(4.0, 8.0))
 
 
 def smooth_path(rng: np.random.Generator, poses: int, dims: int) -> NDArray[np.float64]:
-    """A random path, smooth in time and zero at its middle: float64 (poses, dims), of no particular scale.
+    """A random path, smooth in time: float64 (poses, dims), of no particular scale.
 
-    A cubic in time with a wobble: hands do not shake in straight lines, nor at an even speed.
+    Zero in the middle and zero in the mean: where a picture as a whole stands cannot be told from its blur,
+    so a blur that drifts off its sharp picture would teach nothing but noise. A cubic in time with a
+    wobble: hands do not shake in straight lines, nor at an even speed.
     """
     t = np.linspace(-1.0, 1.0, poses)[:, None]
     c = rng.normal(size=(4, dims)) * np.array([1.0, 0.5, 0.4, 0.25])[:, None]
     phase = rng.uniform(0.0, 2.0 * np.pi, size=dims)
     wobble = np.sin(np.pi * rng.uniform(0.6, 1.6, size=dims) * t + phase)
-    path: NDArray[np.float64] = c[0] * t + c[1] * t**2 + c[2] * t**3 + c[3] * (wobble - wobble[poses // 2])
+    path: NDArray[np.float64] = c[0] * t + c[1] * t**4 + c[2] * t**3 + c[3] * (wobble - wobble[poses // 2])
+    parabola = t**2
+    path -= path.mean(axis=0) * parabola / parabola.mean()
     return path
 
 

@@ -65,17 +65,17 @@ def test_same_seed_same_pair_and_8_bit_values() -> None:
 
 
 def test_blur_stands_in_the_middle_of_the_sharp_picture() -> None:
-    """The centroid of a dot stays where it is: over many shakes its mean drift is far below their reach."""
+    """The centroid of a dot stays where it is, however far the shake reaches."""
     dot = torch.zeros(3, 41 + 2 * MARGIN, 41 + 2 * MARGIN)
     dot[:, MARGIN + 20, MARGIN + 20] = 1.0
     shake = Shake(reach=(4.0, 4.0), rotation=0.0, zoom=0.0, tilt=0.0, linear=0.0, noise=0.0)
     grid = torch.arange(41.0) - 20.0
     drifts = []
-    for seed in range(60):
+    for seed in range(20):
         blurred, _ = synthesize(dot, np.random.default_rng(seed), shake)
         mass = blurred[0] / blurred[0].sum()
         drifts.append([float((mass.sum(0) * grid).sum()), float((mass.sum(1) * grid).sum())])
-    assert np.abs(np.mean(drifts, axis=0)).max() < 0.5
+    assert np.abs(drifts).max() < 0.25  # rounding to 8 bits takes the rim of a faint dot away
 
 
 @pytest.mark.parametrize("reach", [2.0, 7.5])
@@ -84,6 +84,14 @@ def test_path_reaches_as_far_as_asked_and_passes_through_the_identity(reach: flo
         h = homographies(np.random.default_rng(seed), Shake(reach=(reach, reach)), 96)
         assert path_reach(h[:, :2, 2]) == pytest.approx(reach)
         np.testing.assert_allclose(h[len(h) // 2], np.eye(3), atol=1e-12)
+
+
+def test_path_is_zero_in_the_middle_and_in_the_mean() -> None:
+    for seed in range(20):
+        path = smooth_path(np.random.default_rng(seed), 15, 2)
+        np.testing.assert_allclose(path[7], 0.0, atol=1e-12)
+        np.testing.assert_allclose(path.mean(axis=0), 0.0, atol=1e-12)
+        assert path_reach(path) > 0.1
 
 
 def test_path_is_smooth_in_time() -> None:

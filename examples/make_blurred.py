@@ -24,7 +24,7 @@ from train.blur import MARGIN, Shake, synthesize  # noqa: E402
 from train.data import list_images, read_image, to_tensor  # noqa: E402
 
 SEED = 4
-SHAKE = Shake(reach=(2.5, 2.5), rotation=0.05, zoom=0.0005, tilt=0.3, noise=0.003, linear=0.0, poses=17)
+SHAKE = Shake(reach=(4.5, 4.5), rotation=0.05, zoom=0.0005, tilt=0.3, noise=0.003, linear=0.0, poses=17)
 BOX = (0, 330, 1028, 1050)
 """What is taken of the photograph: left, top, right, bottom. The shake eats a margin of it on every side."""
 LARGEST = 300_000

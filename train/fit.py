@@ -164,8 +164,24 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     temporary.replace(path)
 
 
+def load_exported(path: Path) -> dict[str, Tensor]:
+    """The weights of an ONNX file that `train.export` wrote. Those of the outputs at 1/2 and 1/4, which an
+    export does not hold, are absent."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    return {
+        t.name.removeprefix("net."): torch.from_numpy(numpy_helper.to_array(t).copy())
+        for t in graph.initializer
+        if t.name.startswith("net.")
+    }
+
+
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint, ours or a published one. Nothing in it is executed."""
+    """The weights of a checkpoint, ours or a published one, or of an export. Nothing in it is executed."""
+    if path.suffix == ".onnx":
+        return load_exported(path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("ema", "model", "params", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -253,8 +269,11 @@ class Fit:
         self._losses: list[float] = []
 
     def start_from(self, weights: Path) -> None:
-        """Take the weights of another run or of a published checkpoint."""
+        """Take the weights of another run, of a published checkpoint, or of an exported model (whose outputs
+        at 1/2 and 1/4 then start from zero, as a fresh network's do)."""
         state = load_weights(weights)
+        if weights.suffix == ".onnx":
+            state = {k: v for k, v in self.net.state_dict().items() if k.startswith("ConvsOut.")} | state
         self.net.load_state_dict(state)
         self.average.net.load_state_dict(state)
 

@@ -100,6 +100,21 @@ def test_averaged_weights_load_into_the_network(tmp_path: Path, photos: Path, re
     MIMOUNet(8, 1).load_state_dict(load_weights(tmp_path / "run" / "ema.pt"))
 
 
+def test_an_exported_model_starts_a_run(tmp_path: Path, photos: Path, recipe: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs onnx (extra `train`)")
+    from train.export import to_onnx
+    from train.model import lively_init
+
+    net = lively_init(MIMOUNet(8, 1), 3).eval()
+    onnx.save(to_onnx(net), str(tmp_path / "net.onnx"))
+    run = fit(recipe, tmp_path / "run", photos)
+    run.start_from(tmp_path / "net.onnx")
+    x = torch.rand(1, 3, 16, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(run.net.eval()(x)[-1], net(x)[-1])
+        torch.testing.assert_close(run.average.net.eval()(x)[-1], net(x)[-1])
+
+
 def test_foreign_checkpoints(tmp_path: Path) -> None:
     state = MIMOUNet(8, 1).state_dict()
     torch.save({"model": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "published.pkl")

@@ -64,13 +64,6 @@ py::list layers(const Engine& engine) {
     }
     std::int64_t inputs = 0;
     for (const Part& part : node.parts) inputs += graph.values[part.value].channels;
-    const bool convolves = node.op == Op::conv || node.op == Op::conv_transpose;
-    double macs = 0;
-    if (convolves) {
-      macs = static_cast<double>(inputs) * output.channels * node.kernel_h * node.kernel_w;
-      const int scale = node.op == Op::conv ? output.scale : graph.values[node.parts.front().value].scale;
-      macs /= static_cast<double>(std::int64_t{1} << (2 * scale));
-    }
     py::dict d;
     d["name"] = text(node.name);
     d["op"] = op_name(node.op);
@@ -82,7 +75,7 @@ py::list layers(const Engine& engine) {
     d["kernel_size"] = py::make_tuple(node.kernel_h, node.kernel_w);
     d["stride"] = node.stride;
     d["epilogue"] = epilogue;
-    d["macs_per_pixel"] = macs;
+    d["macs_per_pixel"] = macs_per_pixel(graph, node);
     list.append(d);
   }
   return list;

@@ -118,5 +118,6 @@ ReceptiveField receptive_field(const Graph& graph);
 
 // Multiplications and additions of convolutions, counted as multiply-adds, for one input pixel.
 double macs_per_pixel(const Graph& graph);
+double macs_per_pixel(const Graph& graph, const Node& node);
 
 }  // namespace mimo_rt

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 
 namespace mimo_rt::cpu {
@@ -302,7 +303,10 @@ bool Executor::run(RowSource& source, RowSink& sink, const std::function<bool(do
     const Value& value = graph.values[graph.nodes[n].output];
     double depth = 1;
     for (const PackedPhase& phase : program_.nodes()[n].direct) depth += static_cast<double>(phase.depth);
-    depth += 2.25 * program_.nodes()[n].depth;
+    if (const PackedNode& packed = program_.nodes()[n]; packed.kernel == Kernel::winograd) {
+      const double side = 1.0 + 2.0 / packed.tile;      // points a pixel, an axis
+      depth += std::round(side * side * packed.depth);  // whole numbers, so that the sum ends at exactly 1
+    }
     work[n] = depth * value.channels / static_cast<double>(std::int64_t{1} << value.scale);
     total += work[n] * static_cast<double>(layout_.values[graph.nodes[n].output].shape.height);
   }

@@ -284,38 +284,40 @@ void Program::tune(const Timer& given) {
     auto found = chosen.find(shape);
     if (found == chosen.end()) {
       // A strip of 64 x 12 tiles: several blocks of each size, and no larger than some megabytes.
-      constexpr int kTilesX = 64, kTilesY = 12, kWidth = kTilesX * 6;
+      constexpr int kTilesX = 64, kTilesY = 12;
+      const int tile = packed.tile, width = kTilesX * tile, height = kTilesY * tile;
+      const WinogradKernel kernel = winograd(tile);
       const int lanes = table_->lanes;
-      const std::int64_t block_stride = static_cast<std::int64_t>(kWidth + 16) * lanes;
+      const std::int64_t block_stride = static_cast<std::int64_t>(width + 16) * lanes;
       const auto in_blocks = static_cast<std::int64_t>((packed.depth + lanes - 1) / lanes);
       const auto out_blocks = static_cast<std::int64_t>((outputs + lanes - 1) / lanes);
-      // One source row and one destination row stand for all: what is timed is the work, not the pixels.
-      const std::size_t row_floats = static_cast<std::size_t>(block_stride * (in_blocks + 6 * out_blocks));
+      // One source row and one tile of destination rows stand for all: what is timed is the work, not the
+      // pixels.
+      const std::size_t row_floats = static_cast<std::size_t>(block_stride * (in_blocks + tile * out_blocks));
       const int largest = *std::max_element(candidates.begin(), candidates.end());
-      Arena memory(row_floats + winograd_scratch(*table_, packed.tile, largest, packed.depth) + 4096);
+      Arena memory(row_floats + winograd_scratch(*table_, tile, largest, packed.depth) + 4096);
       std::fill_n(memory.data(), memory.floats(), 0.0F);
-      std::vector<const float*> source(kTilesY * 6 + 2, memory.data() + 4 * lanes);
+      std::vector<const float*> source(static_cast<std::size_t>(height) + 2, memory.data() + 4 * lanes);
       std::vector<float*> destination;
-      for (int y = 0; y < kTilesY * 6; ++y) {
-        destination.push_back(memory.data() + block_stride * (in_blocks + y % 6 * out_blocks) + 4 * lanes);
+      for (int y = 0; y < height; ++y) {
+        destination.push_back(memory.data() + block_stride * (in_blocks + y % tile * out_blocks) + 4 * lanes);
       }
       SourcePart part{source.data(), block_stride, packed.depth};
       WinogradJob job;
-      job.out = {destination.data(),           block_stride,         kWidth,  1, 4,
+      job.out = {destination.data(),           block_stride,         width,   1, 4,
                  static_cast<int>(out_blocks), weights(packed.bias), nullptr, 0};
       job.parts = &part;
       job.part_count = 1;
       job.depth = packed.depth;
       job.weights = weights(packed.weights);
       job.tiles_x = kTilesX;
-      job.out.width = kTilesX * packed.tile;
       job.scratch = memory.data() + row_floats;
       int best = candidates.front();
       double best_time = 0;
       for (const int block : candidates) {
         const double seconds = timer(shape + " block " + std::to_string(block), [&] {
           for (int first = 0; first < kTilesX * kTilesY; first += block) {
-            winograd(packed.tile)(job, first, std::min(first + block, kTilesX * kTilesY));
+            kernel(job, first, std::min(first + block, kTilesX * kTilesY));
           }
         });
         if (block == candidates.front() || seconds < best_time) {

@@ -5,17 +5,19 @@
 
 namespace mimo_rt {
 
+double macs_per_pixel(const Graph& graph, const Node& n) {
+  if (n.op != Op::conv && n.op != Op::conv_transpose) return 0;
+  double channels = 0;
+  for (const Part& p : n.parts) channels += graph.values[p.value].channels;
+  const Value& out = graph.values[n.output];
+  // A convolution does its kernel once an output pixel, a transposed one once an input pixel.
+  const std::int32_t scale = n.op == Op::conv ? out.scale : graph.values[n.parts.at(0).value].scale;
+  return std::ldexp(channels * out.channels * n.kernel_h * n.kernel_w, -2 * scale);
+}
+
 double macs_per_pixel(const Graph& graph) {
   double total = 0;
-  for (const Node& n : graph.nodes) {
-    if (n.op != Op::conv && n.op != Op::conv_transpose) continue;
-    double channels = 0;
-    for (const Part& p : n.parts) channels += graph.values[p.value].channels;
-    const Value& out = graph.values[n.output];
-    // A convolution does its kernel once an output pixel, a transposed one once an input pixel.
-    const std::int32_t scale = n.op == Op::conv ? out.scale : graph.values[n.parts.at(0).value].scale;
-    total += std::ldexp(channels * out.channels * n.kernel_h * n.kernel_w, -2 * scale);
-  }
+  for (const Node& n : graph.nodes) total += macs_per_pixel(graph, n);
   return total;
 }
 

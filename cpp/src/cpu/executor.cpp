@@ -34,10 +34,11 @@ std::size_t pointer_count(const Program& program, const Layout& layout) {
 
 std::size_t scratch_for(const Program& program) {
   std::size_t most = 0;
-  for (const PackedNode& node : program.nodes()) {
-    if (node.kernel == Kernel::winograd) {
-      most = std::max(most, winograd_scratch(program.kernels(), node.tile, node.block, node.depth));
-    }
+  for (std::size_t n = 0; n < program.nodes().size(); ++n) {
+    const PackedNode& node = program.nodes()[n];
+    if (node.kernel != Kernel::winograd) continue;
+    const int outputs = program.graph().values[program.graph().nodes[n].output].channels;
+    most = std::max(most, winograd_scratch(program.kernels(), node.tile, node.block, node.depth, outputs));
   }
   return (most + 15) / 16 * 16;
 }
@@ -310,6 +311,7 @@ bool Executor::run(RowSource& source, RowSink& sink, const std::function<bool(do
     work[n] = depth * value.channels / static_cast<double>(std::int64_t{1} << value.scale);
     total += work[n] * static_cast<double>(layout_.values[graph.nodes[n].output].shape.height);
   }
+  phases.nodes.assign(graph.nodes.size(), 0.0);
   for (std::int64_t s = 0; s < layout_.steps; ++s) {
     const Step step{layout_.first + s * layout_.band, layout_.first + (s + 1) * layout_.band};
     for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -319,16 +321,18 @@ bool Executor::run(RowSource& source, RowSink& sink, const std::function<bool(do
         const Clock::time_point start = Clock::now();
         if (node.op == Op::input) {
           run_input(source, step, made);
-          phases.input += since(start);
         } else {
           run_node(n, step, made);
-          phases.compute += since(start);
         }
+        phases.nodes[n] += since(start);
         done += work[n] * static_cast<double>(made.end - made.first);
         if (progress && !progress(std::min(done / total, 1.0))) return false;
       }
       for (ValueId v = 0; v < graph.values.size(); ++v) {
-        if (layout_.last_use[v] == n) keep_carry(v, step);
+        if (layout_.last_use[v] != n) continue;
+        const Clock::time_point start = Clock::now();
+        keep_carry(v, step);
+        phases.nodes[n] += since(start);
       }
     }
     const RowRange made = fresh(graph.output, step);
@@ -341,6 +345,9 @@ bool Executor::run(RowSource& source, RowSink& sink, const std::function<bool(do
       phases.output += since(start);
     }
     keep_carry(graph.output, step);
+  }
+  for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
+    (graph.nodes[n].op == Op::input ? phases.input : phases.compute) += phases.nodes[n];
   }
   return true;
 }

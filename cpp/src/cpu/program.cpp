@@ -215,14 +215,15 @@ void Program::pack_node(std::size_t index) {
     std::fill_n(to, plane * points * panels, 0.0F);
     double u[kMostPoints];
     for (int o = 0; o < channels; ++o) {
-      float* column = to + (o / panel) * points * plane + o % panel;
+      float* column = to + (o / panel) * plane + o % panel;
       int input = 0, row = 0;
       for (const Part& part : node.parts) {
         const int count = g.values[part.value].channels;
         for (int i = 0; i < count; ++i) {
           transform_weights(weights, o, input + i, packed.tile, u);
           for (int xi = 0; xi < points; ++xi) {
-            column[xi * plane + static_cast<std::int64_t>(row + i) * panel] = static_cast<float>(u[xi]);
+            column[xi * panels * plane + static_cast<std::int64_t>(row + i) * panel] =
+                static_cast<float>(u[xi]);
           }
         }
         input += count;
@@ -295,7 +296,7 @@ void Program::tune(const Timer& given) {
       // pixels.
       const std::size_t row_floats = static_cast<std::size_t>(block_stride * (in_blocks + tile * out_blocks));
       const int largest = *std::max_element(candidates.begin(), candidates.end());
-      Arena memory(row_floats + winograd_scratch(*table_, tile, largest, packed.depth) + 4096);
+      Arena memory(row_floats + winograd_scratch(*table_, tile, largest, packed.depth, outputs) + 4096);
       std::fill_n(memory.data(), memory.floats(), 0.0F);
       std::vector<const float*> source(static_cast<std::size_t>(height) + 2, memory.data() + 4 * lanes);
       std::vector<float*> destination;

@@ -7,6 +7,7 @@
 // zeros.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -49,7 +50,7 @@ struct WinogradJob {
   const SourcePart* parts = nullptr;
   int part_count = 0;
   int depth = 0;  // floats of one transformed pixel: channels of all parts, padded but for the last
-  const float* weights = nullptr;  // [panel][(t + 2)^2][depth][panel width]
+  const float* weights = nullptr;  // [(t + 2)^2][panel][depth][panel width]
   int tiles_x = 0;
   float* scratch = nullptr;  // of the running thread: see winograd_scratch
 };
@@ -112,13 +113,13 @@ struct KernelTable {
 inline std::ptrdiff_t winograd_stride(int depth) { return (depth + 15) / 16 * 16 + 8; }
 
 // Floats of scratch that one thread needs for runs of `tiles` tiles.
-inline std::size_t winograd_scratch(const KernelTable& table, int tile, int tiles, int depth) {
+inline std::size_t winograd_scratch(const KernelTable& table, int tile, int tiles, int depth, int outputs) {
   const auto rows =
       static_cast<std::size_t>((tiles + table.micro_rows - 1) / table.micro_rows * table.micro_rows);
   const auto points = static_cast<std::size_t>((tile + 2) * (tile + 2));
-  return points * rows *
-             (static_cast<std::size_t>(winograd_stride(depth)) + static_cast<std::size_t>(table.panel)) +
-         64;
+  const int padded = (outputs + table.panel - 1) / table.panel * table.panel;
+  const auto stride = static_cast<std::size_t>(std::max(winograd_stride(depth), winograd_stride(padded)));
+  return (points + 1) * rows * stride + 64;
 }
 
 // The instruction sets that are compiled in, best first, and those of them that this processor runs.

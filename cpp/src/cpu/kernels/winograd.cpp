@@ -10,6 +10,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/kernels/winograd.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -91,7 +92,7 @@ struct F6 {
 
 // out[r][0..1] = sum over k of a[r][k] * w[k][0..1], for kMicroRows rows and two vectors of output channels.
 HWY_INLINE void product(const float* HWY_RESTRICT a, std::ptrdiff_t a_stride, const float* HWY_RESTRICT w,
-                        int depth, float* HWY_RESTRICT out) {
+                        int depth, float* HWY_RESTRICT out, std::ptrdiff_t out_stride) {
   const D d;
   V acc[kMicroRows][2];
 #pragma GCC unroll 16
@@ -108,8 +109,34 @@ HWY_INLINE void product(const float* HWY_RESTRICT a, std::ptrdiff_t a_stride, co
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kMicroRows; ++r) {
-    hn::StoreU(acc[r][0], d, out + r * kPanel);
-    hn::StoreU(acc[r][1], d, out + r * kPanel + kLanes);
+    hn::StoreU(acc[r][0], d, out + r * out_stride);
+    hn::StoreU(acc[r][1], d, out + r * out_stride + kLanes);
+  }
+}
+
+// The rows that a tile reads and writes lie far apart, in too many streams for the processor to foresee, and
+// short of arithmetic the transforms would wait for every one of them. So each tile asks for what the tile
+// `kAhead` columns of tiles later will touch. Prefetching past the end of a row is harmless.
+constexpr int kAhead = 2;
+
+template <int kPixels>
+HWY_INLINE void prefetch_pixels(const float* from) {
+  constexpr int kLine = 16;  // floats
+#pragma GCC unroll 8
+  for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(from + at);
+}
+
+// What `finish` will touch for `kPixels` pixels from column x on of one row and block.
+template <int kPixels>
+HWY_INLINE void prefetch_destination(const Destination& out, int row, int block, int x) {
+  if (out.rows[row] == nullptr) return;
+  prefetch_pixels<kPixels>(out.rows[row] + block * out.block_stride +
+                           static_cast<std::ptrdiff_t>(x) * kLanes);
+  for (int s = 0; s < out.step_count; ++s) {
+    const EpilogueStep& step = out.steps[s];
+    if (step.kind == EpilogueKind::relu) continue;
+    prefetch_pixels<kPixels>(step.rows[row] + block * step.block_stride +
+                             static_cast<std::ptrdiff_t>(x >> step.up) * kLanes);
   }
 }
 
@@ -129,6 +156,9 @@ HWY_INLINE void transform_input(const WinogradJob& job, int first, int last, flo
         from[i] = part.rows[F::kOut * ty + i] + (static_cast<std::ptrdiff_t>(F::kOut) * tx - 1) * kLanes;
       }
       for (int block = 0; block < blocks; ++block) {
+        const std::ptrdiff_t ahead = block * part.block_stride + (kAhead * F::kOut + 2) * kLanes;
+#pragma GCC unroll 8
+        for (int i = 0; i < F::kIn; ++i) prefetch_pixels<F::kOut>(from[i] + ahead);
         V half[F::kIn][F::kIn];
 #pragma GCC unroll 8
         for (int i = 0; i < F::kIn; ++i) {
@@ -153,18 +183,21 @@ HWY_INLINE void transform_input(const WinogradJob& job, int first, int last, flo
   }
 }
 
-// Turns m[point][row][kPanel] into destination pixels of panel `panel`, for tiles [first, last).
+// Turns m[point][row][stride] into destination pixels for tiles [first, last).
 template <typename F>
-HWY_INLINE void transform_output(const WinogradJob& job, int first, int last, int panel, const float* m,
-                                 std::ptrdiff_t plane) {
+HWY_INLINE void transform_output(const WinogradJob& job, int first, int last, const float* m,
+                                 std::ptrdiff_t stride, std::ptrdiff_t plane) {
   const D d;
   const int last_column = job.tiles_x - 1;
-  for (int side = 0; side < 2; ++side) {
-    const int block = 2 * panel + side;
-    if (block >= job.out.blocks) break;
-    for (int tile = first; tile < last; ++tile) {
-      const int ty = tile / job.tiles_x, tx = tile % job.tiles_x;
-      const float* from = m + (tile - first) * kPanel + side * kLanes;
+  for (int tile = first; tile < last; ++tile) {
+    const int ty = tile / job.tiles_x, tx = tile % job.tiles_x;
+    const int count = std::min(F::kOut, job.out.width - F::kOut * tx);
+    for (int block = 0; block < job.out.blocks; ++block) {
+      const float* from = m + (tile - first) * stride + block * kLanes;
+      for (int i = 0; i < F::kOut; ++i)
+        prefetch_destination<F::kOut>(job.out, F::kOut * ty + i, block, F::kOut * (tx + kAhead));
+#pragma GCC unroll 64
+      for (int point = 0; point < F::kIn * F::kIn; ++point) hwy::Prefetch(from + point * plane + stride);
       V half[F::kIn][F::kOut];
 #pragma GCC unroll 8
       for (int j = 0; j < F::kIn; ++j) {
@@ -173,7 +206,6 @@ HWY_INLINE void transform_output(const WinogradJob& job, int first, int last, in
         for (int i = 0; i < F::kIn; ++i) x[i] = hn::LoadU(d, from + (i * F::kIn + j) * plane);
         F::output(x, half[j]);
       }
-      const int count = std::min(F::kOut, job.out.width - F::kOut * tx);
       for (int i = 0; i < F::kOut; ++i) {
         const int row = F::kOut * ty + i;
         if (job.out.rows[row] == nullptr) continue;
@@ -189,26 +221,44 @@ HWY_INLINE void transform_output(const WinogradJob& job, int first, int last, in
   }
 }
 
+// Replaces one point's [row][stride] transformed inputs by the products with its weights,
+// [panel][depth][panel width]. The inputs are copied aside first, so that one buffer serves both transforms:
+// what the products write is still in the first-level cache, and twice as many tiles fit into the second.
+HWY_INLINE void multiply_point(float* HWY_RESTRICT point, std::ptrdiff_t stride, int rows, int depth,
+                               const float* HWY_RESTRICT weights, int panels, float* HWY_RESTRICT aside) {
+  const D d;
+  const std::ptrdiff_t aside_stride = winograd_stride(depth);
+  const int padded = (depth + kLanes - 1) / kLanes * kLanes;
+  for (int r = 0; r < rows; ++r) {
+    for (int k = 0; k < padded; k += kLanes) {
+      hn::StoreU(hn::LoadU(d, point + r * stride + k), d, aside + r * aside_stride + k);
+    }
+  }
+  for (int panel = 0; panel < panels; ++panel) {
+    for (int r = 0; r < rows; r += kMicroRows) {
+      product(aside + r * aside_stride, aside_stride, weights, depth, point + r * stride + panel * kPanel,
+              stride);
+    }
+    weights += static_cast<std::ptrdiff_t>(depth) * kPanel;
+  }
+}
+
 template <typename F>
 void run(const WinogradJob& job, int first, int last) {
   constexpr int kPoints = F::kIn * F::kIn;
   const int rows = (last - first + kMicroRows - 1) / kMicroRows * kMicroRows;
-  const std::ptrdiff_t stride = winograd_stride(job.depth);
-  float* u = job.scratch;
-  float* m = u + kPoints * rows * stride;
-  transform_input<F>(job, first, last, u, stride, rows * stride);
   const int panels = (job.out.blocks + 1) / 2;
-  const float* weights = job.weights;
-  for (int panel = 0; panel < panels; ++panel) {
-    for (int point = 0; point < kPoints; ++point) {
-      for (int r = 0; r < rows; r += kMicroRows) {
-        product(u + (static_cast<std::ptrdiff_t>(point) * rows + r) * stride, stride, weights, job.depth,
-                m + (static_cast<std::ptrdiff_t>(point) * rows + r) * kPanel);
-      }
-      weights += static_cast<std::ptrdiff_t>(job.depth) * kPanel;
-    }
-    transform_output<F>(job, first, last, panel, m, static_cast<std::ptrdiff_t>(rows) * kPanel);
+  const std::ptrdiff_t stride = std::max(winograd_stride(job.depth), winograd_stride(panels * kPanel));
+  const std::ptrdiff_t plane = rows * stride,
+                       weights = static_cast<std::ptrdiff_t>(panels) * job.depth * kPanel;
+  float* tiles = job.scratch;
+  float* aside = tiles + kPoints * plane;
+  transform_input<F>(job, first, last, tiles, stride, plane);
+  for (int point = 0; point < kPoints; ++point) {
+    multiply_point(tiles + point * plane, stride, rows, job.depth, job.weights + point * weights, panels,
+                   aside);
   }
+  transform_output<F>(job, first, last, tiles, stride, plane);
 }
 
 }  // namespace winograd

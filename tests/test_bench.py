@@ -209,6 +209,28 @@ def test_report_has_trtexecs_sections_in_order(
     assert all(row["name"] and row["kernel"] for row in rows)
 
 
+def test_the_profile_accounts_for_the_whole_compute_time(
+    tiny: Path, short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "profile.json"
+    arguments = [*short, "--threads=1", "--dumpProfile", f"--exportProfile={path}", "--json"]
+    assert main(["bench", f"--onnx={tiny}", *arguments]) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    costs = json.loads(path.read_text())
+    assert costs == report["profile"]
+    assert sum(cost["share"] for cost in costs) == pytest.approx(1)
+    assert all(cost["seconds"] > 0 and cost["gigabytes"] > 0 for cost in costs)
+    assert any(cost["gflops"] > 0 for cost in costs)
+    seconds = sum(cost["seconds"] for cost in costs)
+    phases = (report["performance"][key]["mean"] for key in ("preprocessingMs", "computeMs"))
+    # The profile takes in the warm-up as well.
+    assert 1000 * seconds == pytest.approx(sum(phases), rel=0.7)
+    section = captured.err.split("=== Profile ===")[1]
+    assert all(cost["name"] in section for cost in costs)
+    assert "GFLOP/s" in section
+
+
 def test_json_stands_alone_on_standard_output(
     tiny: Path, short: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

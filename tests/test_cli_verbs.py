@@ -10,7 +10,7 @@ import pytest
 import mimo_rt
 from mimo_rt import models
 from mimo_rt.cli import console, doctor, main
-from mimo_rt.cli.info import table
+from mimo_rt.cli.table import table
 
 
 def test_build_writes_a_plan(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +63,9 @@ def test_info(
     report = json.loads(capsys.readouterr().out)
     assert report["parameters"] == engine.info.parameters
     assert len(report["layers"]) == len(engine.layers())
+    assert sum(layer["share"] for layer in report["layers"]) == pytest.approx(1)
+    assert main(["info", str(path), "--layers", "--size", "32x48", "--threads", "1"]) == 0
+    assert "GFLOP/s" in capsys.readouterr().out
     assert main(["info", str(path), "--json"]) == 0
     assert "layers" not in json.loads(capsys.readouterr().out)
 

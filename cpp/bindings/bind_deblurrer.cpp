@@ -88,6 +88,7 @@ void bind_deblurrer(py::module_& m) {
       .def("infer", &infer, py::arg("source"), py::arg("destination"))
       .def("memory_for", &Deblurrer::memory_for, py::arg("height"), py::arg("width"))
       .def_property_readonly("threads", &Deblurrer::threads)
+      .def_property_readonly("last_layer_times", &Deblurrer::last_layer_times)
       .def_property_readonly("last_times", [](const Deblurrer& d) {
         const RunTimes times = d.last_times();
         return std::map<std::string, double>{{"total", times.total},

@@ -76,6 +76,7 @@ py::list layers(const Engine& engine) {
     d["stride"] = node.stride;
     d["epilogue"] = epilogue;
     d["macs_per_pixel"] = macs_per_pixel(graph, node);
+    d["bytes_per_pixel"] = 4.0 * values_per_pixel(graph, node);
     list.append(d);
   }
   return list;

@@ -82,6 +82,11 @@ class Deblurrer:
         pixels)."""
         return self._core.last_times
 
+    @property
+    def last_layer_times(self) -> list[float]:
+        """Seconds that each layer of `engine.layers()` took in the last run; empty before the first."""
+        return self._core.last_layer_times
+
     def memory_for(self, height: int, width: int) -> int:
         """Bytes that a run at this size allocates at most, packed weights included; the images themselves
         stand apart. MemoryLimitError where `memory` is too little for it."""

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "mimo_rt/engine.hpp"
 #include "mimo_rt/image.hpp"
@@ -51,6 +52,8 @@ class Deblurrer {
   const Engine& engine() const;
   int threads() const;
   RunTimes last_times() const;
+  // Seconds of each node of the plan's graph in the last run, in running order; empty before the first.
+  std::vector<double> last_layer_times() const;
 
  private:
   struct State;

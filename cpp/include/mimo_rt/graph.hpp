@@ -120,4 +120,8 @@ ReceptiveField receptive_field(const Graph& graph);
 double macs_per_pixel(const Graph& graph);
 double macs_per_pixel(const Graph& graph, const Node& node);
 
+// float32 values that a node reads (sources and operands of the epilogue) and writes, each once, for one
+// input pixel.
+double values_per_pixel(const Graph& graph, const Node& node);
+
 }  // namespace mimo_rt

@@ -62,6 +62,7 @@ struct Deblurrer::State {
   std::unique_ptr<cpu::Executor> executor;
   std::mutex mutex;
   RunTimes times;
+  std::vector<double> layer_times;
 
   const cpu::Program& program() const { return engine.program(); }
 
@@ -117,6 +118,7 @@ struct Deblurrer::State {
     const bool finished = executor->run(source, sink, progress, phases);
     times = {std::chrono::duration<double>(Clock::now() - start).count(), phases.input, phases.compute,
              phases.output};
+    layer_times = std::move(phases.nodes);
     if (!finished) throw ImageError("image.cancelled", "the run was ended before it was done");
   }
 };
@@ -172,6 +174,7 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
     }
     copy_pixels(source, destination);
     state_->times = {};
+    state_->layer_times.clear();
     return;
   }
   try {
@@ -214,6 +217,11 @@ std::size_t Deblurrer::memory_for(std::int64_t height, std::int64_t width) const
 
 const Engine& Deblurrer::engine() const { return state_->engine; }
 int Deblurrer::threads() const { return state_->pool.threads(); }
+std::vector<double> Deblurrer::last_layer_times() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->layer_times;
+}
+
 RunTimes Deblurrer::last_times() const {
   const std::lock_guard lock(state_->mutex);
   return state_->times;

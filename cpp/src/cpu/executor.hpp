@@ -30,6 +30,7 @@ class RowSink {
 
 struct Phases {
   double input = 0, compute = 0, output = 0;  // seconds
+  std::vector<double> nodes;                  // of each node, saving its carry rows included
 };
 
 class Executor {

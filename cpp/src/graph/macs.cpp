@@ -1,4 +1,5 @@
-// Counts the multiply-adds of a graph's convolutions, computed directly, for one pixel of the input.
+// Counts the multiply-adds of a graph's convolutions, computed directly, and the values that a node moves,
+// for one pixel of the input.
 #include <cmath>
 
 #include "mimo_rt/graph.hpp"
@@ -18,6 +19,19 @@ double macs_per_pixel(const Graph& graph, const Node& n) {
 double macs_per_pixel(const Graph& graph) {
   double total = 0;
   for (const Node& n : graph.nodes) total += macs_per_pixel(graph, n);
+  return total;
+}
+
+double values_per_pixel(const Graph& graph, const Node& node) {
+  const auto size = [&](ValueId id) {
+    const Value& value = graph.values[id];
+    return std::ldexp(static_cast<double>(value.channels), -2 * value.scale);
+  };
+  double total = size(node.output);
+  for (const Part& part : node.parts) total += size(part.value);
+  for (const EpilogueOp& step : node.epilogue) {
+    if (step.kind != EpilogueKind::relu) total += size(step.value);
+  }
   return total;
 }
 

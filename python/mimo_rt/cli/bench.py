@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimo_rt import benchmarking
+from mimo_rt import benchmarking, layer_profile
 from mimo_rt.cli import OK, UsageError, options
+from mimo_rt.cli.table import table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     inference = parser.add_argument_group("inference options")
     inference.add_argument(
         "--shapes",
-        type=_shape,
+        type=options.size,
         metavar="HxW",
         help="image height x width, such as 720x1280; NAME:1x3xHxW is understood as well"
         f" (default: {DEFAULT_SHAPE[0]}x{DEFAULT_SHAPE[1]})",
@@ -124,6 +125,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     reporting.add_argument(
         "--exportTimes", metavar="FILE", help="write the times of every query to a JSON file"
     )
+    reporting.add_argument(
+        "--dumpProfile", action="store_true", help="print the time, share and rates of every layer"
+    )
+    reporting.add_argument("--exportProfile", metavar="FILE", help="write the profile to a JSON file")
     reporting.add_argument("--exportOutput", metavar="FILE", help="write the output's pixels to a JSON file")
     reporting.add_argument(
         "--json", action="store_true", help="print the report as JSON; the usual text goes to standard error"
@@ -195,8 +200,12 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     planned = deblurrer.memory_for(*image.shape[:2])
     memory_loaded = benchmarking.peak_memory()
 
+    profile = layer_profile.Sum(deblurrer) if args.dumpProfile or args.exportProfile else None
+
     def query() -> benchmarking.Phases:
         deblurrer.run(image, out=output)
+        if profile is not None:
+            profile.add_last_run()
         times = deblurrer.last_times
         return benchmarking.Phases(1000 * times["input"], 1000 * times["compute"], 1000 * times["output"])
 
@@ -209,6 +218,14 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     log.info(f"Timing trace has {len(trace.timings)} queries over {trace.walltime / 1000:.6g} s")
     log.section(benchmarking.trace_lines(trace, args.avgRuns))
     log.section(benchmarking.summary_lines(trace, args.percentile))
+    if profile is not None:
+        costs = profile.costs(*image.shape[:2])
+        report["profile"] = [asdict(cost) for cost in costs]
+        if args.dumpProfile:
+            rows = [cost.cells() for cost in costs]
+            log.section(["=== Profile ===", *table(rows, list(layer_profile.COLUMNS)).splitlines()])
+        if args.exportProfile:
+            _write_json(args.exportProfile, report["profile"])
     if memory_after is not None and memory_loaded is not None and memory_before is not None:
         log.info(
             f"Peak Memory: {format_bytes(memory_after)}"
@@ -286,6 +303,8 @@ def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] |
     log.info(f"Percentiles: {','.join(f'{p:g}' for p in args.percentile)}")
     log.info(f"Dump layer information: {_enabled(args.dumpLayerInfo or args.verbose)}")
     log.info(f"Export layer information to JSON file: {args.exportLayerInfo or ''}")
+    log.info(f"Dump profile: {_enabled(args.dumpProfile)}")
+    log.info(f"Export profile to JSON file: {args.exportProfile or ''}")
     log.info(f"Export timing to JSON file: {args.exportTimes or ''}")
     log.info(f"Export output to JSON file: {args.exportOutput or ''}")
 
@@ -389,17 +408,6 @@ class _Log:
 
 def _enabled(value: object) -> str:
     return "Enabled" if value else "Disabled"
-
-
-def _shape(text: str) -> tuple[int, int]:
-    """ "720x1280", "1x3x720x1280" or "image:1x3x720x1280" as (height, width)."""
-    match = re.fullmatch(r"(?:[^:]+:)?(?:1x3x)?(\d+)x(\d+)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 720x1280")
-    height, width = int(match[1]), int(match[2])
-    if not (1 <= height < 1 << 20 and 1 <= width < 1 << 20):
-        raise argparse.ArgumentTypeError(f"{text!r}: sides must be between 1 and {(1 << 20) - 1}")
-    return height, width
 
 
 def _percentages(text: str) -> list[float]:

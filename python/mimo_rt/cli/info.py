@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mimo_rt.cli import OK
+from mimo_rt import layer_profile
+from mimo_rt.cli import OK, options
+from mimo_rt.cli.table import table
 from mimo_rt.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from mimo_rt.engine import Engine
 
 _COLUMNS = (
     "name",
@@ -24,6 +29,9 @@ _COLUMNS = (
 )
 
 
+_COSTS = layer_profile.COLUMNS[2:]
+
+
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "info",
@@ -32,7 +40,21 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "layers.",
     )
     parser.add_argument("model", metavar="FILE_OR_NAME", help="plan, ONNX file or bundled model")
-    parser.add_argument("--layers", action="store_true", help="list every layer")
+    parser.add_argument("--layers", action="store_true", help="list every layer, and time it by a run")
+    parser.add_argument(
+        "--size",
+        type=options.size,
+        default=(256, 256),
+        metavar="HxW",
+        help="image height x width for the times of --layers (default 256x256)",
+    )
+    parser.add_argument(
+        *("-t", "--threads"),
+        type=options.count,
+        default=0,
+        metavar="N",
+        help="for the times; 0: all cores",
+    )
     parser.add_argument("--json", action="store_true", help="as JSON, on standard output")
     parser.set_defaults(func=run)
 
@@ -45,7 +67,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         report = dataclasses.asdict(info)
         if args.layers:
-            report["layers"] = engine.layers()
+            costs = _costs(engine, args)
+            report["layers"] = [
+                layer | ({} if cost is None else dataclasses.asdict(cost))
+                for layer, cost in zip(engine.layers(), costs, strict=True)
+            ]
         print(json.dumps(report, indent=2, default=str))
         return OK
     before, after = info.receptive_field
@@ -67,8 +93,29 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name:<{width}}  {' '.join(value.split())}")
     if args.layers:
         print()
-        print(table([_layer_row(layer) for layer in engine.layers()], list(_COLUMNS)))
+        costs = _costs(engine, args)
+        cells = [
+            _layer_row(layer) + (["-"] * len(_COSTS) if cost is None else cost.cells()[2:])
+            for layer, cost in zip(engine.layers(), costs, strict=True)
+        ]
+        print(table(cells, [*_COLUMNS, *_COSTS]))
     return OK
+
+
+def _costs(engine: Engine, args: argparse.Namespace) -> list[layer_profile.LayerCost] | list[None]:
+    """The cost of every layer in the second of two runs on grey; none where the model takes no photograph."""
+    import numpy as np
+
+    from mimo_rt.deblurrer import Deblurrer
+
+    if engine.info.channels != (3, 3):
+        return [None] * len(engine.layers())
+    height, width = args.size
+    deblurrer = Deblurrer(engine, threads=args.threads)
+    image = np.full((height, width, 3), 128, np.uint8)
+    deblurrer.run(image)
+    deblurrer.run(image)
+    return layer_profile.layer_costs(engine.layers(), deblurrer.last_layer_times, height, width)
 
 
 def _layer_row(layer: dict[str, Any]) -> list[str]:
@@ -82,19 +129,3 @@ def _layer_row(layer: dict[str, Any]) -> list[str]:
     cells["epilogue"] = steps if isinstance(steps, str) else "+".join(map(str, steps))
     cells["macs_per_pixel"] = f"{layer['macs_per_pixel']:,.0f}"
     return [str(cells[column]) for column in _COLUMNS]
-
-
-def table(rows: list[list[str]], header: list[str]) -> str:
-    """Columns as wide as what is in them; numbers to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    numeric = [
-        bool(rows) and all(row[i].replace(",", "").isdigit() for row in rows) for i in range(len(header))
-    ]
-
-    def line(row: list[str]) -> str:
-        cells = [
-            cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, numeric, strict=True)
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([line(header), *(line(row) for row in rows)])

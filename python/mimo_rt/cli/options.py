@@ -49,3 +49,14 @@ def quality(text: str) -> int:
     if not 1 <= value <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a quality; it goes from 1 to 100")
     return value
+
+
+def size(text: str) -> tuple[int, int]:
+    """ "720x1280", "1x3x720x1280" or "image:1x3x720x1280" as (height, width)."""
+    match = re.fullmatch(r"(?:[^:]+:)?(?:1x3x)?(\d+)x(\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 720x1280")
+    height, width = int(match[1]), int(match[2])
+    if not (1 <= height < 1 << 20 and 1 <= width < 1 << 20):
+        raise argparse.ArgumentTypeError(f"{text!r}: sides must be between 1 and {(1 << 20) - 1}")
+    return height, width

@@ -16,8 +16,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -31,7 +32,7 @@ from torch import Tensor
 from train import holdout
 from train.blur import Shake
 from train.data import Mix, Pair, Pixels, Source, list_images, load_pairs, read_image, smaller
-from train.loss import multi_scale_loss
+from train.loss import decibel_loss, multi_scale_loss
 from train.model import PRESETS, MIMOUNet, training_init
 from train.optim import Muon, make_optimizer
 
@@ -41,6 +42,9 @@ LONGEST_STEP = 30.0
 
 class RecipeError(ValueError):
     """A recipe that cannot be trained by; the message says which entry and why."""
+
+
+LOSSES: dict[str, Callable[[Sequence[Tensor], Tensor], Tensor]] = {"paper": multi_scale_loss, "decibel": decibel_loss}
 
 
 @dataclass
@@ -62,6 +66,8 @@ class Recipe:
     constant: float = 0.6
     ema: float = 0.998
     clip: float = 1.0
+    loss: str = "paper"
+    stages: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[dict[str, Any]] = field(default_factory=list)
     sharp_frames: list[dict[str, Any]] = field(default_factory=list)
 
@@ -84,7 +90,23 @@ class Recipe:
             raise RecipeError(f"{path}: unknown preset {recipe.preset!r}; known: {', '.join(PRESETS)}")
         if not 0.0 <= recipe.constant <= 1.0 or recipe.crop % 4 or recipe.batch < 1:
             raise RecipeError(f"{path}: constant must lie in 0..1, crop be a multiple of 4, batch at least 1")
+        if recipe.loss not in LOSSES:
+            raise RecipeError(f"{path}: unknown loss {recipe.loss!r}; known: {', '.join(LOSSES)}")
+        ends = [float(stage.get("until", -1)) for stage in recipe.stages]
+        if ends != sorted(ends) or any(not 0.0 < end <= 1.0 for end in ends):
+            raise RecipeError(f"{path}: every stage needs 'until', a share of the time, in rising order")
         return recipe
+
+    def at(self, progress: float) -> tuple[Shake, float, float]:
+        """Blur, share of real pairs and share of identity pairs at this share of the time."""
+        shake, real, identity = self.blur(), self.real, self.identity
+        for stage in self.stages:
+            if progress < stage["until"]:
+                changes = dict(stage.get("shake", {}))
+                if "reach" in changes:
+                    changes["reach"] = tuple(changes["reach"])
+                return replace(shake, **changes), stage.get("real", real), stage.get("identity", identity)
+        return shake, real, identity
 
     def network(self) -> MIMOUNet:
         """A fresh network that starts as the identity."""
@@ -192,6 +214,14 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return {k.removeprefix("module."): v for k, v in state.items()}
 
 
+def batch_gain(output: Tensor, given: Tensor, wanted: Tensor) -> float:
+    """Mean gain in dB over the pairs (N, 3, H, W) whose input is not the target; NaN where there is none."""
+    before = (given - wanted).square().mean((1, 2, 3))
+    after = (output.clamp(0.0, 1.0) - wanted).square().mean((1, 2, 3))
+    told = before > 0
+    return float(10.0 * torch.log10(before[told] / after[told].clamp_min(1e-10)).mean())
+
+
 class Average:
     """Exponential average of a network's weights, with a short memory at the start."""
 
@@ -267,6 +297,7 @@ class Fit:
         self.stop = False
         self.skipped = 0
         self._losses: list[float] = []
+        self._gains: list[float] = []
 
     def start_from(self, weights: Path) -> None:
         """Take the weights of another run, of a published checkpoint, or of an exported model (whose outputs
@@ -314,8 +345,11 @@ class Fit:
         factor = rate_factor(progress, self.recipe.constant) * min(1.0, (self.step + 1) / 50.0)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
+        self.source.shake, self.source.mix.real, self.source.mix.identity = self.recipe.at(progress)
         given, wanted = self.source.batch()
-        loss = multi_scale_loss(self.net(given), wanted)
+        outputs = self.net(given)
+        loss = LOSSES[self.recipe.loss](outputs, wanted)
+        self._gains.append(batch_gain(outputs[2].detach(), given, wanted))
         self.net.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
@@ -331,9 +365,11 @@ class Fit:
         """Measure the averaged weights, add a row to the curve, print it."""
         gains = self.validation.measure(self.average.net)
         loss = float(np.mean(self._losses)) if self._losses else float("nan")
+        gain = float(np.nanmean(self._gains)) if self._gains else float("nan")
         self._losses.clear()
+        self._gains.clear()
         row: dict[str, Any] = {"step": self.step, "minutes": round(self.clock.active / 60.0, 2)}
-        row |= {"progress": round(progress, 4), "loss": round(loss, 5)}
+        row |= {"progress": round(progress, 4), "loss": round(loss, 5), "train": round(gain, 3)}
         row |= {name: round(gains[name], 3) if name in gains else "" for name in Validation.COLUMNS}
         path = self.out / "curve.csv"
         fresh = not path.exists()

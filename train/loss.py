@@ -1,4 +1,5 @@
-"""The loss of the MIMO-UNet paper: L1 of images and of their Fourier transforms, at three levels."""
+"""The loss of the MIMO-UNet paper (L1 of images and of their Fourier transforms, at three levels), and the
+mean PSNR that a small network is judged by, as a loss."""
 
 from __future__ import annotations
 
@@ -31,4 +32,25 @@ def multi_scale_loss(
         total = total + difference.abs().mean()
         spectrum = torch.view_as_real(torch.fft.rfft2(difference))
         total = total + frequency_weight * spectrum.abs().mean()
+    return total
+
+
+def decibel_loss(
+    outputs: Sequence[Tensor], target: Tensor, rim: int = 8, floor: float = 2e-5, side_weight: float = 0.1
+) -> Tensor:
+    """Mean over the images of log(mean squared error + ``floor``): PSNR but for sign, scale and the floor.
+
+    An L1 loss hardly sees a smooth picture, where small errors cost many dB; this one weighs every picture by
+    what it is judged by. ``rim``: columns and rows at the edge of the crop that do not count at level 1:
+    what they are a blur of lies partly outside. ``side_weight``: of levels 1/2 and 1/4. Outputs and target as
+    in `multi_scale_loss`.
+    """
+    total = target.new_zeros(())
+    for output, wanted in zip(outputs, pyramid(target), strict=True):
+        level_rim = rim * wanted.shape[-1] // target.shape[-1]
+        difference = output - wanted
+        if level_rim:
+            difference = difference[..., level_rim:-level_rim, level_rim:-level_rim]
+        weight = 1.0 if wanted.shape == target.shape else side_weight
+        total = total + weight * torch.log(difference.square().mean((1, 2, 3)) + floor).mean()
     return total

@@ -79,10 +79,11 @@ void infer(Deblurrer& deblurrer, const py::array& source, py::array destination)
 
 void bind_deblurrer(py::module_& m) {
   py::class_<Deblurrer>(m, "Deblurrer")
-      .def(py::init([](const Engine& engine, int threads, std::size_t memory) {
-             return std::make_unique<Deblurrer>(engine, DeblurrerOptions{threads, memory});
+      .def(py::init([](const Engine& engine, int threads, std::size_t memory, int ensemble) {
+             return std::make_unique<Deblurrer>(engine, DeblurrerOptions{threads, memory, ensemble});
            }),
-           py::arg("engine"), py::kw_only(), py::arg("threads") = 0, py::arg("memory") = 0)
+           py::arg("engine"), py::kw_only(), py::arg("threads") = 0, py::arg("memory") = 0,
+           py::arg("ensemble") = 0)
       .def("run", &run, py::arg("source"), py::arg("destination"), py::kw_only(), py::arg("bgr") = false,
            py::arg("strength") = 1.0F, py::arg("progress") = py::none())
       .def("infer", &infer, py::arg("source"), py::arg("destination"))

@@ -36,7 +36,9 @@ class Deblurrer:
 
     model: an Engine, a path to an ONNX or plan file, bytes of either, or a bundled model's name. threads: 0
     for all cores that this process may use. memory: most bytes that a run may allocate, a number or a text
-    such as "512M"; None for as much as is best. order: channel order of colour arrays, "rgb" or "bgr" (Pillow
+    such as "512M"; None for as much as is best. ensemble: 0 for one pass; 4 for the mean over the image's four
+    rotations, 8 over their mirror images as well: a little better, and as many times as slow, with one float32
+    frame (12 bytes a pixel) beside `memory`. order: channel order of colour arrays, "rgb" or "bgr" (Pillow
     images know their own). strength: 0 gives the input back bit for bit, 1 the network's result, up to 1.5
     exaggerates it.
 
@@ -51,6 +53,7 @@ class Deblurrer:
         *,
         threads: int = 0,
         memory: int | str | None = None,
+        ensemble: int = 0,
         order: str = "rgb",
         strength: float = 1.0,
     ) -> None:
@@ -65,7 +68,7 @@ class Deblurrer:
         self._strength = _checked_strength(strength)
         self._bgr = order == "bgr"
         self._engine = model if isinstance(model, Engine) else open_engine(model)
-        self._core = _core.Deblurrer(self._engine._core, threads=threads, memory=limit)
+        self._core = _core.Deblurrer(self._engine._core, threads=threads, memory=limit, ensemble=ensemble)
 
     @property
     def engine(self) -> Engine:
@@ -88,8 +91,8 @@ class Deblurrer:
         return self._core.last_layer_times
 
     def memory_for(self, height: int, width: int) -> int:
-        """Bytes that a run at this size allocates at most, packed weights included; the images themselves
-        stand apart. MemoryLimitError where `memory` is too little for it."""
+        """Bytes that a run at this size allocates at most, packed weights and the ensemble's frame included;
+        the images themselves stand apart. MemoryLimitError where `memory` is too little for it."""
         return self._core.memory_for(height, width)
 
     @overload
@@ -227,6 +230,7 @@ def deblur(
     *,
     threads: int = 0,
     memory: int | str | None = None,
+    ensemble: int = 0,
     order: str = "rgb",
     strength: float = 1.0,
     progress: Progress | None = None,
@@ -237,11 +241,13 @@ def deblur(
     Takes what Deblurrer and Deblurrer.run take, returns what Deblurrer.run returns, and raises what they
     raise.
     """
-    key = (_identity(model), threads, memory, order)
+    key = (_identity(model), threads, memory, ensemble, order)
     with _kept_lock:
         deblurrer = _kept.get(key)
         if deblurrer is None:
-            deblurrer = Deblurrer(model, threads=threads, memory=memory, order=order)
+            deblurrer = Deblurrer(
+                model, threads=threads, memory=memory, ensemble=ensemble, order=order
+            )
             _kept[key] = deblurrer
             while len(_kept) > _KEPT:
                 _kept.popitem(last=False)

@@ -16,6 +16,9 @@ namespace mimo_rt {
 struct DeblurrerOptions {
   int threads = 0;         // 0: all cores that this process may use
   std::size_t memory = 0;  // bytes that a run may allocate; 0: as much as is best
+  // 0: one pass. 4: the mean over the four rotations of the image; 8: over the four rotations and their mirror
+  // images. Takes as many times as long, and one float32 frame of 12 bytes a pixel beside `memory`.
+  int ensemble = 0;
 };
 
 struct RunOptions {
@@ -46,7 +49,8 @@ class Deblurrer {
   // Height and width must be multiples of the graph's stride.
   void infer(const ImageView& source, const MutableImageView& destination);
 
-  // Bytes that a run at this size allocates, packed weights included; known before running.
+  // Bytes that a run at this size allocates, packed weights and the ensemble's frame included; known before
+  // running.
   std::size_t memory_for(std::int64_t height, std::int64_t width) const;
 
   const Engine& engine() const;

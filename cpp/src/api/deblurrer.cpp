@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "api/ensemble.hpp"
 #include "api/pixels.hpp"
 #include "cpu/executor.hpp"
 #include "cpu/program.hpp"
@@ -54,7 +55,11 @@ struct Deblurrer::State {
   State(Engine e, DeblurrerOptions o)
       : engine(std::move(e)),
         options(o),
-        pool(o.threads > 0 ? std::min(o.threads, 1024) : cpu::available_cores()) {}
+        pool(o.threads > 0 ? std::min(o.threads, 1024) : cpu::available_cores()) {
+    if (o.ensemble != 0 && o.ensemble != 4 && o.ensemble != 8) {
+      throw ImageError("image.ensemble", "ensemble must be 0, 4 or 8, not " + std::to_string(o.ensemble));
+    }
+  }
 
   Engine engine;
   DeblurrerOptions options;
@@ -74,6 +79,12 @@ struct Deblurrer::State {
   std::size_t bytes_for(std::int64_t height, std::int64_t width, std::int64_t band) const {
     return program().packed_bytes() +
            cpu::Executor::bytes_for(program(), pool.threads(), height, width, band);
+  }
+
+  std::size_t pass_bytes(std::int64_t height, std::int64_t width) const {
+    height = pad(height);
+    width = pad(width);
+    return bytes_for(height, width, band_for(height, width));
   }
 
   // The highest useful band within the bound. Throws MemoryLimitError where a bound was set that the smallest
@@ -100,6 +111,45 @@ struct Deblurrer::State {
     return low * unit;
   }
 
+  void forget_times() {
+    times = {};
+    layer_times.clear();
+  }
+
+  void check_finite(const ImageView& image) const {
+    if (image.type != PixelType::f32) return;
+    PixelSource from(image, false, pad(image.height), pad(image.width), program().kernels().lanes);
+    std::vector<float> row(static_cast<std::size_t>(pad(image.width) * 3 * from.lanes()));
+    for (std::int64_t y = 0; y < image.height; ++y) from.load(y, row.data(), pad(image.width) * from.lanes());
+    if (from.non_finite()) refuse_non_finite();
+  }
+
+  [[noreturn]] static void refuse_non_finite() {
+    throw ImageError("image.non_finite",
+                     "the image holds NaN or infinite pixels; replace them before deblurring");
+  }
+
+  // One pass of `passes` over the image, `done` of which were made before.
+  void run_pass(const ImageView& image, cpu::RowSink& sink, const RunOptions& run_options, double done,
+                double passes) {
+    PixelSource from(image, run_options.bgr, pad(image.height), pad(image.width), program().kernels().lanes);
+    // Non-finite pixels end the run as soon as a row of them was read.
+    Clock::time_point told = Clock::now();
+    const auto progress = [&](double fraction) {
+      if (from.non_finite()) return false;
+      if (!run_options.progress || (fraction < 1.0 && Clock::now() - told < kBetweenReports)) return true;
+      told = Clock::now();
+      return run_options.progress((done + fraction) / passes);
+    };
+    try {
+      run(pad(image.height), pad(image.width), from, sink, progress);
+    } catch (const ImageError&) {
+      if (from.non_finite()) refuse_non_finite();
+      throw;
+    }
+  }
+
+  // Adds to the times.
   void run(std::int64_t height, std::int64_t width, cpu::RowSource& source, cpu::RowSink& sink,
            const std::function<bool(double)>& progress) {
     const Clock::time_point start = Clock::now();
@@ -116,9 +166,12 @@ struct Deblurrer::State {
     }
     cpu::Phases phases;
     const bool finished = executor->run(source, sink, progress, phases);
-    times = {std::chrono::duration<double>(Clock::now() - start).count(), phases.input, phases.compute,
-             phases.output};
-    layer_times = std::move(phases.nodes);
+    times.total += std::chrono::duration<double>(Clock::now() - start).count();
+    times.input += phases.input;
+    times.compute += phases.compute;
+    times.output += phases.output;
+    layer_times.resize(phases.nodes.size());
+    for (std::size_t n = 0; n < layer_times.size(); ++n) layer_times[n] += phases.nodes[n];
     if (!finished) throw ImageError("image.cancelled", "the run was ended before it was done");
   }
 };
@@ -147,42 +200,31 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
         "the model does not turn a 3-channel image into one of the same size; use infer for its raw output");
   }
   const std::lock_guard lock(state_->mutex);
-  PixelSource from(source, options.bgr, state_->pad(source.height), state_->pad(source.width),
-                   state_->program().kernels().lanes);
-  PixelSink to(source, destination, options.bgr, options.strength, state_->program().kernels().lanes);
-  // Non-finite pixels end the run as soon as a row of them was read.
-  Clock::time_point told = Clock::now();
-  const auto progress = [&](double fraction) {
-    if (from.non_finite()) return false;
-    if (!options.progress || (fraction < 1.0 && Clock::now() - told < kBetweenReports)) return true;
-    told = Clock::now();
-    return options.progress(fraction);
-  };
-  const auto refuse_non_finite = [&] {
-    if (from.non_finite()) {
-      throw ImageError("image.non_finite",
-                       "the image holds NaN or infinite pixels; replace them before deblurring");
-    }
-  };
+  state_->forget_times();
   if (options.strength == 0.0F) {
-    if (source.type == PixelType::f32) {
-      std::vector<float> row(static_cast<std::size_t>(state_->pad(source.width) * 3 * from.lanes()));
-      for (std::int64_t y = 0; y < source.height; ++y) {
-        from.load(y, row.data(), state_->pad(source.width) * from.lanes());
-      }
-      refuse_non_finite();
-    }
+    state_->check_finite(source);
     copy_pixels(source, destination);
-    state_->times = {};
-    state_->layer_times.clear();
     return;
   }
-  try {
-    state_->run(state_->pad(source.height), state_->pad(source.width), from, to, progress);
-  } catch (const ImageError&) {
-    refuse_non_finite();
-    throw;
+  const int passes = state_->options.ensemble;
+  const int lanes = state_->program().kernels().lanes;
+  if (passes == 0) {
+    PixelSink to(source, destination, options.bgr, options.strength, lanes);
+    state_->run_pass(source, to, options, 0.0, 1.0);
+    return;
   }
+  EnsembleFrame frame(source.height, source.width);
+  // Quarter turns first, so that the working memory is laid out anew once only; the untouched image last.
+  int done = 0;
+  for (const int odd : {1, 0}) {
+    for (int kind = passes - 2 + odd; kind > 0; kind -= 2, ++done) {
+      AddingSink to(frame.view(kind), lanes);
+      state_->run_pass(turned(source, kind), to, options, done, passes);
+    }
+  }
+  PixelSink pixels(source, destination, options.bgr, options.strength, MeanSink::kLanes);
+  MeanSink to(frame.view(0), lanes, passes, pixels);
+  state_->run_pass(source, to, options, done, passes);
 }
 
 void Deblurrer::infer(const ImageView& source, const MutableImageView& destination) {
@@ -203,6 +245,7 @@ void Deblurrer::infer(const ImageView& source, const MutableImageView& destinati
                                         std::to_string(output.channels) + " out");
   }
   const std::lock_guard lock(state_->mutex);
+  state_->forget_times();
   PlaneSource from(source, state_->program().kernels().lanes);
   PlaneSink to(destination, state_->program().kernels().lanes);
   state_->run(source.height, source.width, from, to, {});
@@ -210,9 +253,9 @@ void Deblurrer::infer(const ImageView& source, const MutableImageView& destinati
 
 std::size_t Deblurrer::memory_for(std::int64_t height, std::int64_t width) const {
   if (height < 1 || width < 1) throw ImageError("image.empty", "both sides must be at least 1 pixel");
-  height = state_->pad(height);
-  width = state_->pad(width);
-  return state_->bytes_for(height, width, state_->band_for(height, width));
+  const std::size_t one = state_->pass_bytes(height, width);
+  if (state_->options.ensemble == 0) return one;
+  return std::max(one, state_->pass_bytes(width, height)) + EnsembleFrame::bytes_for(height, width);
 }
 
 const Engine& Deblurrer::engine() const { return state_->engine; }

@@ -179,17 +179,23 @@ void Executor::run_winograd(const Node& node, const PackedNode& packed, Step ste
   job.depth = packed.depth;
   job.weights = program_.weights(packed.weights);
   job.tiles_x = (job.out.width + packed.tile - 1) / packed.tile;
+  // As many runs as give every thread the same share, in whole groups of what the micro-kernel takes.
   const auto tiles = static_cast<int>(tiles_y * job.tiles_x);
-  // No larger than lets every thread have an item.
   const int micro = program_.kernels().micro_rows;
-  const int share = (tiles + pool_.threads() - 1) / pool_.threads();
-  const int block = std::min(packed.block, (share + micro - 1) / micro * micro);
+  const int groups = (tiles + micro - 1) / micro;
+  const int most =
+      std::max(packed.block / micro, 1) * pool_.threads();  // groups that the threads take at once
+  const int runs = (groups + most - 1) / most * pool_.threads();
+  const auto begin = [&](int run) {
+    return std::min(static_cast<int>(std::int64_t{groups} * run / runs) * micro, tiles);
+  };
   float* scratch = arena_.data() + layout_.floats;
   const Program::WinogradKernel kernel = program_.winograd(packed.tile);
-  pool_.run((tiles + block - 1) / block, [&](int item, int thread) {
+  pool_.run(runs, [&](int run, int thread) {
+    if (begin(run) == begin(run + 1)) return;
     WinogradJob mine = job;
     mine.scratch = scratch + static_cast<std::size_t>(thread) * scratch_floats_;
-    kernel(mine, item * block, std::min((item + 1) * block, tiles));
+    kernel(mine, begin(run), begin(run + 1));
   });
 }
 

@@ -37,29 +37,50 @@ template <int kCount>
 HWY_INLINE void finish(const Destination& out, int row, int block, int x, int column_stride, int count,
                        V* v) {
   const D d;
+  // The common case has no address that depends on more than a constant, so that pixels stay in registers.
+  const bool plain = count == kCount && column_stride == 1;
   const V bias = hn::LoadU(d, out.bias + static_cast<std::ptrdiff_t>(block) * kLanes);
+#pragma GCC unroll 16
   for (int p = 0; p < kCount; ++p) v[p] = hn::Add(v[p], bias);
   for (int s = 0; s < out.step_count; ++s) {
     const EpilogueStep& step = out.steps[s];
     if (step.kind == EpilogueKind::relu) {
       const V zero = hn::Zero(d);
+#pragma GCC unroll 16
       for (int p = 0; p < kCount; ++p) v[p] = hn::Max(v[p], zero);
       continue;
     }
     const float* base = step.rows[row] + block * step.block_stride;
-    for (int p = 0; p < kCount; ++p) {
-      // Pixels past the end are never stored; they read the last one so that no address leaves the row.
-      const int column = (x + std::min(p, count - 1) * column_stride) >> step.up;
-      const V operand = hn::LoadU(d, base + static_cast<std::ptrdiff_t>(column) * kLanes);
-      v[p] = step.kind == EpilogueKind::add ? hn::Add(v[p], operand) : hn::Mul(v[p], operand);
+    V operand[kCount];
+    if (plain && step.up == 0) {
+      const float* from = base + static_cast<std::ptrdiff_t>(x) * kLanes;
+#pragma GCC unroll 16
+      for (int p = 0; p < kCount; ++p) operand[p] = hn::LoadU(d, from + p * kLanes);
+    } else {
+#pragma GCC unroll 16
+      for (int p = 0; p < kCount; ++p) {
+        // Pixels past the end are never stored; they read the last one so that no address leaves the row.
+        const int column = (x + std::min(p, count - 1) * column_stride) >> step.up;
+        operand[p] = hn::LoadU(d, base + static_cast<std::ptrdiff_t>(column) * kLanes);
+      }
+    }
+    if (step.kind == EpilogueKind::add) {
+#pragma GCC unroll 16
+      for (int p = 0; p < kCount; ++p) v[p] = hn::Add(v[p], operand[p]);
+    } else {
+#pragma GCC unroll 16
+      for (int p = 0; p < kCount; ++p) v[p] = hn::Mul(v[p], operand[p]);
     }
   }
-  float* destination = out.rows[row] + block * out.block_stride;
-  for (int p = 0; p < count; ++p) {
-    hn::StoreU(
-        v[p], d,
-        destination +
-            (static_cast<std::ptrdiff_t>(x) + static_cast<std::ptrdiff_t>(p) * column_stride) * kLanes);
+  float* to = out.rows[row] + block * out.block_stride + static_cast<std::ptrdiff_t>(x) * kLanes;
+  if (plain) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kCount; ++p) hn::StoreU(v[p], d, to + p * kLanes);
+  } else {
+#pragma GCC unroll 16
+    for (int p = 0; p < kCount; ++p) {
+      if (p < count) hn::StoreU(v[p], d, to + static_cast<std::ptrdiff_t>(p) * column_stride * kLanes);
+    }
   }
 }
 

@@ -196,8 +196,10 @@ HWY_INLINE void transform_output(const WinogradJob& job, int first, int last, co
       const float* from = m + (tile - first) * stride + block * kLanes;
       for (int i = 0; i < F::kOut; ++i)
         prefetch_destination<F::kOut>(job.out, F::kOut * ty + i, block, F::kOut * (tx + kAhead));
+      if (block * kLanes % 16 == 0) {  // a new cache line
 #pragma GCC unroll 64
-      for (int point = 0; point < F::kIn * F::kIn; ++point) hwy::Prefetch(from + point * plane + stride);
+        for (int point = 0; point < F::kIn * F::kIn; ++point) hwy::Prefetch(from + point * plane + stride);
+      }
       V half[F::kIn][F::kOut];
 #pragma GCC unroll 8
       for (int j = 0; j < F::kIn; ++j) {

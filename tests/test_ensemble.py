@@ -54,7 +54,9 @@ def test_turning_the_image_turns_the_result(
     image = noise(4 * height, 4 * width, 3)
     deblurrer = mimo_rt.Deblurrer(engine, ensemble=8)
 
-    def turn(a: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def turn(
+        a: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return np.rot90(a[:, ::-1] if kind >= 4 else a, kind % 4)
 
     assert np.abs(deblurrer.run(turn(image)) - turn(deblurrer.run(image))).max() <= 1e-5

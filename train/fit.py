@@ -44,7 +44,10 @@ class RecipeError(ValueError):
     """A recipe that cannot be trained by; the message says which entry and why."""
 
 
-LOSSES: dict[str, Callable[[Sequence[Tensor], Tensor], Tensor]] = {"paper": multi_scale_loss, "decibel": decibel_loss}
+LOSSES: dict[str, Callable[[Sequence[Tensor], Tensor], Tensor]] = {
+    "paper": multi_scale_loss,
+    "decibel": decibel_loss,
+}
 
 
 @dataclass

@@ -76,9 +76,7 @@ class Engine:
         epilogue, macs_per_pixel, bytes_per_pixel."""
 
 class Deblurrer:
-    def __init__(
-        self, engine: Engine, *, threads: int = 0, memory: int = 0, ensemble: int = 0
-    ) -> None: ...
+    def __init__(self, engine: Engine, *, threads: int = 0, memory: int = 0, ensemble: int = 0) -> None: ...
     def run(
         self,
         source: NDArray[Any],

@@ -36,11 +36,11 @@ class Deblurrer:
 
     model: an Engine, a path to an ONNX or plan file, bytes of either, or a bundled model's name. threads: 0
     for all cores that this process may use. memory: most bytes that a run may allocate, a number or a text
-    such as "512M"; None for as much as is best. ensemble: 0 for one pass; 4 for the mean over the image's four
-    rotations, 8 over their mirror images as well: a little better, and as many times as slow, with one float32
-    frame (12 bytes a pixel) beside `memory`. order: channel order of colour arrays, "rgb" or "bgr" (Pillow
-    images know their own). strength: 0 gives the input back bit for bit, 1 the network's result, up to 1.5
-    exaggerates it.
+    such as "512M"; None for as much as is best. ensemble: 0 for one pass; 4 for the mean over the image's
+    four rotations, 8 over their mirror images as well: a little better, as many times as slow, and one
+    float32 frame (12 bytes a pixel) beside `memory`. order: channel order of colour arrays, "rgb" or "bgr"
+    (Pillow images know their own). strength: 0 gives the input back bit for bit, 1 the network's result, up
+    to 1.5 exaggerates it.
 
     Runs of one Deblurrer wait for each other; to run several images at once, make one a thread from a shared
     Engine. Raises ModelError, PlanError or BackendError where the model cannot be had, ImageError for options
@@ -245,9 +245,7 @@ def deblur(
     with _kept_lock:
         deblurrer = _kept.get(key)
         if deblurrer is None:
-            deblurrer = Deblurrer(
-                model, threads=threads, memory=memory, ensemble=ensemble, order=order
-            )
+            deblurrer = Deblurrer(model, threads=threads, memory=memory, ensemble=ensemble, order=order)
             _kept[key] = deblurrer
             while len(_kept) > _KEPT:
                 _kept.popitem(last=False)

@@ -101,7 +101,7 @@ def test_every_target_can_be_forced_and_agrees(model_file: Path) -> None:
     ("options", "message"),
     [
         ({"backend": "cuda"}, "auto, cpu"),
-        ({"precision": "fp16"}, "fp32"),
+        ({"precision": "int4"}, "fp32, fp16"),
         ({"target": "PDP11"}, "PDP11"),
         ({"tactics": "lucky"}, "lucky"),
     ],

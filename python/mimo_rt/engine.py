@@ -15,7 +15,7 @@ from mimo_rt import _core, models
 from mimo_rt.errors import BackendError, ImageError, ModelError, PlanError, make
 
 BACKENDS = ("auto", "cpu")
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "fp16")
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,11 @@ def build(
     """Make an Engine from a model.
 
     model: path of an ONNX file, its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
-    backend: "auto" or "cpu". precision: "fp32". target: an instruction set by name ("AVX2"), None for the
-    best that this processor has. tactics: "fixed" (the fastest kernels, by a fixed rule), "f4"
-    (a smaller Winograd transform: slower, a third of the rounding error) or "direct" (direct convolution
-    everywhere, the reference). cache: keep the plan in the user's cache folder, and take it from
+    backend: "auto" or "cpu". precision: "fp32", or "fp16", which rounds what layers pass on to half precision
+    and carries it in half the memory, with arithmetic in single precision. target: an instruction set by name
+    ("AVX2"), None for the best that this processor has. tactics: "fixed" (the fastest kernels, by a fixed
+    rule), "f4" (a smaller Winograd transform: slower, a third of the rounding error) or "direct" (direct
+    convolution everywhere, the reference). cache: keep the plan in the user's cache folder, and take it from
     there if it is the very same.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,

@@ -27,7 +27,7 @@ struct PlanKey {
   std::string model_sha256;  // of the ONNX bytes (and of its external data), hex
   std::string kernel_hash;   // of the kernel sources that this library was built from, hex
   std::string target;        // instruction set, "AVX2"
-  std::string precision;     // "fp32"
+  std::string precision;     // "fp32", "fp16"
   std::string options;       // build options that change numbers, canonical text; usually empty
   std::string machine;       // CPU model, caches, cores: matters to neutral tactics only
 };

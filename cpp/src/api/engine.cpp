@@ -34,9 +34,10 @@ struct Built {
 
 Built build_program(std::span<const std::byte> onnx, const std::filesystem::path& folder,
                     const BuildOptions& options) {
-  if (options.precision != "fp32") {
-    throw BackendError("backend.precision", "the precision '" + options.precision.substr(0, 40) +
-                                                "' is not supported by the CPU backend; use 'fp32'");
+  if (options.precision != "fp32" && options.precision != "fp16") {
+    throw BackendError("backend.precision",
+                       "the precision '" + options.precision.substr(0, 40) +
+                           "' is not supported by the CPU backend; use 'fp32' or 'fp16'");
   }
   if (options.tactics != "fixed" && options.tactics != "f4" && options.tactics != "direct") {
     throw BackendError("backend.tactics",

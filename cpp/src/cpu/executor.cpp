@@ -47,8 +47,8 @@ std::size_t scratch_for(const Program& program) {
 
 std::size_t Executor::bytes_for(const Program& program, int threads, std::int64_t height, std::int64_t width,
                                 std::int64_t band) {
-  const Layout layout =
-      make_layout(program.graph(), program.anchors(), height, width, band, program.kernels().lanes);
+  const Layout layout = make_layout(program.graph(), program.anchors(), height, width, band,
+                                    program.kernels().lanes, program.half());
   return (layout.floats + scratch_for(program) * static_cast<std::size_t>(threads)) * sizeof(float) +
          pointer_count(program, layout) * sizeof(float*);
 }
@@ -59,7 +59,8 @@ Executor::Executor(const Program& program, ThreadPool& pool, std::int64_t height
       pool_(pool),
       height_(height),
       width_(width),
-      layout_(make_layout(program.graph(), program.anchors(), height, width, band, program.kernels().lanes)),
+      layout_(make_layout(program.graph(), program.anchors(), height, width, band, program.kernels().lanes,
+                          program.half())),
       scratch_floats_(scratch_for(program)),
       arena_(layout_.floats + scratch_floats_ * static_cast<std::size_t>(pool.threads())),
       pointers_(pointer_count(program, layout_)) {
@@ -84,7 +85,37 @@ float* Executor::row(ValueId value, std::int64_t y, Step step) {
   if (s.fresh_rows > 0 && y >= first) {
     return arena_.data() + s.fresh_offset + (y - first) * s.shape.row_stride + border;
   }
+  if (s.half) {
+    for (const Widened& w : widened_) {
+      if (w.value == value)
+        return arena_.data() + w.offset + (y - w.rows.first) * s.shape.row_stride + border;
+    }
+  }
   return arena_.data() + s.carry_offset + (y % s.carry_rows) * s.shape.row_stride + border;
+}
+
+void Executor::widen_old_rows(const Node& node, Step step, RowRange made) {
+  widened_.clear();
+  std::size_t offset = layout_.widened_offset;
+  for (const Read& read : reads(node, made)) {
+    const Storage& s = layout_.values[read.value];
+    const RowRange old{std::max<std::int64_t>(read.rows.first, 0),
+                       std::min(read.rows.end, fresh(read.value, step).first)};
+    if (!s.half || old.first >= old.end) continue;
+    widened_.push_back({read.value, old, offset});
+    pool_.run(static_cast<int>(old.end - old.first), [&](int i, int) {
+      program_.kernels().widen(half_row(read.value, old.first + i),
+                               arena_.data() + offset + i * s.shape.row_stride, s.shape.row_stride);
+    });
+    offset += static_cast<std::size_t>((old.end - old.first) * s.shape.row_stride);
+  }
+}
+
+// Where row y of a value is carried in half precision.
+std::uint16_t* Executor::half_row(ValueId value, std::int64_t y) {
+  const Storage& s = layout_.values[value];
+  return reinterpret_cast<std::uint16_t*>(arena_.data() + s.carry_offset +
+                                          (y % s.carry_rows) * half_row_stride(s.shape));
 }
 
 // Pointers to rows first, first + stride, ... of a value; the shared zero row outside the image.
@@ -122,6 +153,7 @@ Destination Executor::destination(const Node& node, const PackedNode& packed, st
   out.right = layout_.right;
   out.blocks = shape.blocks;
   out.bias = program_.weights(packed.bias);
+  out.half = program_.half() && node.output != program_.graph().output;
   steps_.clear();
   for (const EpilogueOp& op : node.epilogue) {
     EpilogueStep s;
@@ -294,11 +326,16 @@ void Executor::keep_carry(ValueId value, Step step) {
   if (s.carry_rows == 0 || s.fresh_rows == 0) return;
   const RowRange made = fresh(value, step);
   const std::int64_t first = std::max(made.first, made.end - s.carry_rows);
-  for (std::int64_t y = first; y < made.end; ++y) {
-    std::memcpy(arena_.data() + s.carry_offset + (y % s.carry_rows) * s.shape.row_stride,
-                arena_.data() + s.fresh_offset + (y - made.first) * s.shape.row_stride,
-                static_cast<std::size_t>(s.shape.row_stride) * sizeof(float));
-  }
+  pool_.run(static_cast<int>(made.end - first), [&](int i, int) {
+    const std::int64_t y = first + i;
+    const float* from = arena_.data() + s.fresh_offset + (y - made.first) * s.shape.row_stride;
+    if (s.half) {
+      program_.kernels().narrow(from, half_row(value, y), s.shape.row_stride);
+    } else {
+      std::memcpy(arena_.data() + s.carry_offset + (y % s.carry_rows) * s.shape.row_stride, from,
+                  static_cast<std::size_t>(s.shape.row_stride) * sizeof(float));
+    }
+  });
 }
 
 bool Executor::run(RowSource& source, RowSink& sink, const std::function<bool(double)>& progress,
@@ -362,6 +399,7 @@ void Executor::run_node(std::size_t index, Step step, RowRange made) {
   const Node& node = program_.graph().nodes[index];
   const PackedNode& packed = program_.nodes()[index];
   pointers_used_ = 0;
+  if (program_.half()) widen_old_rows(node, step, made);
   switch (packed.kernel) {
     case Kernel::winograd:
       return run_winograd(node, packed, step, made);

@@ -66,6 +66,8 @@ class Executor {
   void run_direct(const Node& node, const PackedNode& packed, Step step, RowRange made);
   void run_rowwise(const Node& node, const PackedNode& packed, Step step, RowRange made);
   void keep_carry(ValueId value, Step step);
+  std::uint16_t* half_row(ValueId value, std::int64_t y);
+  void widen_old_rows(const Node& node, Step step, RowRange made);
 
   Destination destination(const Node& node, const PackedNode& packed, std::int64_t first, RowRange made,
                           Step step);
@@ -78,6 +80,13 @@ class Executor {
   Arena arena_;
   std::vector<const float*> pointers_;  // row pointers of the running node
   std::size_t pointers_used_ = 0;
+  // Old rows that the running node reads, widened from half precision to the place at `offset`.
+  struct Widened {
+    ValueId value = 0;
+    RowRange rows;
+    std::size_t offset = 0;
+  };
+  std::vector<Widened> widened_;
   std::vector<EpilogueStep> steps_;
   std::vector<SourcePart> parts_;
   std::vector<std::vector<Tap>> taps_;

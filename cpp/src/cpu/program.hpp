@@ -56,6 +56,7 @@ class Program {
   const float* weights(std::size_t offset) const noexcept { return weights_.data() + offset; }
   using WinogradKernel = void (*)(const WinogradJob& job, int first, int last);
   WinogradKernel winograd(int tile) const;
+  bool half() const noexcept { return plan_.key.precision == "fp16"; }
   std::size_t packed_bytes() const noexcept { return weights_.floats() * sizeof(float); }
 
   // Chooses the neutral tactics by timing, once for each layer shape. Changes no bit of any result.

@@ -107,6 +107,21 @@ RowRange operand_rows(const EpilogueOp& step, RowRange d) {
   return {d.first >> step.up, ((d.end - 1) >> step.up) + 1};
 }
 
+std::vector<Read> reads(const Node& node, RowRange made) {
+  std::vector<Read> list;
+  for_each_read(node, made, [&](ValueId value, RowRange rows) {
+    for (Read& read : list) {
+      if (read.value != value) continue;
+      read.rows = {std::min(read.rows.first, rows.first), std::max(read.rows.end, rows.end)};
+      return;
+    }
+    list.push_back({value, rows});
+  });
+  return list;
+}
+
+std::int64_t half_row_stride(const RowShape& shape) { return round_up((shape.row_stride + 1) / 2, 16); }
+
 Anchors compute_anchors(const Graph& graph, std::span<const int> tiles) {
   Anchors a;
   a.anchor.assign(graph.values.size(), std::numeric_limits<std::int64_t>::min());
@@ -140,7 +155,7 @@ Anchors compute_anchors(const Graph& graph, std::span<const int> tiles) {
 }
 
 Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t height, std::int64_t width,
-                   std::int64_t band, int lanes) {
+                   std::int64_t band, int lanes, bool half) {
   constexpr std::int64_t kLargestSide = std::int64_t{1} << 30;
   if (height > kLargestSide || width > kLargestSide) Floats::overflow();
   Layout layout;
@@ -182,7 +197,8 @@ Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t heig
     const std::int64_t step = layout.band >> value.scale;
     const std::int64_t carry =
         layout.steps > 1 ? std::clamp<std::int64_t>(anchors.carry[v], 0, s.shape.height) : 0;
-    if (carry > step) {
+    s.half = half && carry > 0 && v != graph.input && v != graph.output;
+    if (carry > step && !s.half) {
       s.carry_rows = std::min(carry + step, s.shape.height);
     } else {
       s.carry_rows = carry;
@@ -194,8 +210,21 @@ Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t heig
       intervals.push_back({v, static_cast<std::size_t>(s.fresh_rows * s.shape.row_stride), made_by[v],
                            std::max(layout.last_use[v], made_by[v]), 0});
     }
-    s.carry_offset = total.take(s.carry_rows, s.shape.row_stride);
+    s.carry_offset = total.take(s.carry_rows, s.half ? half_row_stride(s.shape) : s.shape.row_stride);
   }
+  std::int64_t widened = 0;
+  for (const Node& node : graph.nodes) {
+    const std::int64_t anchor = anchors.anchor[node.output];
+    std::int64_t floats = 0;
+    for (const Read& read :
+         reads(node, {anchor, anchor + (layout.band >> graph.values[node.output].scale)})) {
+      const Storage& s = layout.values[read.value];
+      const std::int64_t old = std::min(read.rows.end, anchors.anchor[read.value]) - read.rows.first;
+      if (s.half) floats += std::clamp<std::int64_t>(old, 0, s.shape.height) * s.shape.row_stride;
+    }
+    widened = std::max(widened, floats);
+  }
+  layout.widened_offset = total.take(1, widened);
   layout.zero_offset = total.take(1, longest);
   const std::size_t fresh = total.total();
   total.add(1, static_cast<std::int64_t>(std::min<std::size_t>(place(intervals), std::size_t{1} << 47)));

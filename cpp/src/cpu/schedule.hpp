@@ -40,6 +40,7 @@ struct RowShape {
 
 struct Storage {
   RowShape shape;
+  bool half = false;             // old rows are kept in half precision, and widened for whoever reads them
   std::int64_t carry_rows = 0;   // rows of the ring of old rows
   std::size_t carry_offset = 0;  // floats into the arena
   std::int64_t fresh_rows = 0;   // rows of this step in scratch; 0: written straight into the ring
@@ -54,14 +55,16 @@ struct Layout {
   int left = 0, right = 0;  // border columns
   std::vector<Storage> values;
   std::vector<std::size_t> last_use;  // index of the last node that reads each value
+  std::size_t widened_offset = 0;     // floats into the arena: old rows that the running node reads, widened
   std::size_t zero_offset = 0;        // one row of zeros, as long as the longest row
   std::size_t floats = 0;             // of the whole arena
 };
 
 // Lays out a run over an image of height x width (multiples of the graph's stride), V = `lanes`. band 0: the
-// whole image in one step. Throws MemoryLimitError where sizes overflow.
+// whole image in one step. half: rows are carried in half precision, but for the image's and the output's.
+// Throws MemoryLimitError where sizes overflow.
 Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t height, std::int64_t width,
-                   std::int64_t band, int lanes);
+                   std::int64_t band, int lanes, bool half = false);
 
 // Rows [first, end) of the source that destination rows [first, end) of a part or an epilogue operand read,
 // before clipping to the image.
@@ -70,5 +73,15 @@ struct RowRange {
 };
 RowRange source_rows(const Node& node, const Part& part, RowRange destination);
 RowRange operand_rows(const EpilogueOp& step, RowRange destination);
+
+// The rows of every value that a node reads when it makes rows `made`, one range a value.
+struct Read {
+  ValueId value = 0;
+  RowRange rows;
+};
+std::vector<Read> reads(const Node& node, RowRange made);
+
+// Floats that a carried row in half precision takes.
+std::int64_t half_row_stride(const RowShape& shape);
 
 }  // namespace mimo_rt::cpu

@@ -2,6 +2,7 @@
 // tolerances.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -103,6 +104,40 @@ TEST(KernelTable, KnowsWhatItHolds) {
     EXPECT_NE(table->direct, nullptr);
     EXPECT_NE(table->copy, nullptr);
     EXPECT_NE(table->concat, nullptr);
+  }
+}
+
+// Every finite half, and what lies between two of them.
+TEST(HalfPrecision, KeepsWhatItHoldsAndRoundsTheRestToNearest) {
+  std::vector<std::uint16_t> all;
+  for (int bits = 0; bits < 0x10000; ++bits) {
+    if ((bits & 0x7c00) != 0x7c00) all.push_back(static_cast<std::uint16_t>(bits));
+  }
+  // Where it is emulated, minus zero becomes zero: the same number, and the same again ever after.
+  std::replace(all.begin(), all.end(), std::uint16_t{0x8000}, std::uint16_t{0});
+  ASSERT_EQ(all.size() % 16, 0U);
+  const auto count = static_cast<std::ptrdiff_t>(all.size());
+  for (const char* name : targets_here()) {
+    SCOPED_TRACE(name);
+    const cpu::KernelTable& table = *cpu::kernel_table(name);
+    std::vector<float> wide(all.size());
+    std::vector<std::uint16_t> again(all.size());
+    table.widen(all.data(), wide.data(), count);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const int exponent = all[i] >> 10 & 31, fraction = all[i] & 1023;
+      const double value =
+          exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+      ASSERT_EQ(wide[i], (all[i] & 0x8000) != 0 ? -value : value) << all[i];
+    }
+    table.narrow(wide.data(), again.data(), count);
+    EXPECT_EQ(again, all);
+    for (float& value : wide) value *= 1.0001F;  // a tenth of half precision's step
+    table.narrow(wide.data(), again.data(), count);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if ((all[i] & 0x7fff) < 0x7bff) {
+        ASSERT_EQ(again[i], all[i]) << all[i];
+      }
+    }
   }
 }
 

@@ -47,8 +47,14 @@ TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
 TEST(Layout, NothingThatLivesAtOnceOverlaps) {
   const Graph graph = three_levels(13);
   const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));
-  for (const std::int64_t band : {0, 24, 48, 168}) {
-    const cpu::Layout layout = cpu::make_layout(graph, anchors, 244, 100, band, 8);
+  for (const auto& [band, half] :
+       {std::pair{0, false}, {24, false}, {48, false}, {168, false}, {24, true}, {48, true}}) {
+    const cpu::Layout layout = cpu::make_layout(graph, anchors, 244, 100, band, 8, half);
+    const auto carry_end = [&](const cpu::Storage& s) {
+      return s.carry_offset + static_cast<std::size_t>(s.carry_rows * (s.half ? cpu::half_row_stride(s.shape)
+                                                                              : s.shape.row_stride));
+    };
+    EXPECT_EQ(layout.values[graph.input].half, false);
     std::vector<std::size_t> made(graph.values.size());
     for (std::size_t n = 0; n < graph.nodes.size(); ++n) made[graph.nodes[n].output] = n;
     for (std::size_t a = 0; a < graph.values.size(); ++a) {
@@ -65,10 +71,9 @@ TEST(Layout, NothingThatLivesAtOnceOverlaps) {
             made[b] <= layout.last_use[a]) {
           EXPECT_TRUE(end <= t.fresh_offset || t_end <= s.fresh_offset) << a << " and " << b;
         }
-        const std::size_t s_carry =
-            s.carry_offset + static_cast<std::size_t>(s.carry_rows * s.shape.row_stride);
-        const std::size_t t_carry =
-            t.carry_offset + static_cast<std::size_t>(t.carry_rows * t.shape.row_stride);
+        const std::size_t s_carry = carry_end(s), t_carry = carry_end(t);
+        EXPECT_LE(s_carry, layout.widened_offset);
+        EXPECT_LE(layout.widened_offset, layout.zero_offset);
         if (s.carry_rows > 0 && t.carry_rows > 0) {
           EXPECT_TRUE(s_carry <= t.carry_offset || t_carry <= s.carry_offset);
         }

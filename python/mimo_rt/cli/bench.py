@@ -68,6 +68,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     build.add_argument(
         "--tactics", metavar="NAME", help="fixed (default), f4 or direct: which kernels, from fast to exact"
     )
+    build.add_argument(
+        "--fp16", action="store_true", help="activations in half precision, arithmetic in single"
+    )
     build.add_argument("--noCache", action="store_true", help="build anew, and keep no plan in the cache")
     build.add_argument("--skipInference", action="store_true", help="stop once the engine is built and saved")
 
@@ -264,13 +267,14 @@ def _engine(args: argparse.Namespace) -> Engine:
     if args.loadEngine:
         return Engine.load(args.loadEngine)
     model = args.onnx or args.model or DEFAULT_MODEL
-    if args.target is None and args.tactics is None and not args.onnx:
+    if args.target is None and args.tactics is None and not args.onnx and not args.fp16:
         return open_engine(model, cache=not args.noCache)
     # As a path, so that --onnx never means a bundled model's name.
     return build(
         Path(model) if args.onnx else model,
         target=args.target,
         tactics=args.tactics or "fixed",
+        precision="fp16" if args.fp16 else "fp32",
         cache=not args.noCache,
     )
 
@@ -281,7 +285,7 @@ def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] |
     log.info(f"Format: {'Plan' if args.loadEngine else 'ONNX' if args.onnx else 'by content'}")
     log.info(f"Model: {args.onnx or args.loadEngine or args.model or DEFAULT_MODEL}")
     log.info("=== Build Options ===")
-    log.info("Precision: FP32")
+    log.info(f"Precision: FP32{'+FP16' if args.fp16 else ''}")
     log.info(f"Instruction set: {args.target or 'best available'}")
     log.info(f"Tactics: {args.tactics or 'fixed'}")
     log.info(f"Plan cache: {'Disabled' if args.noCache or args.loadEngine else 'Enabled'}")

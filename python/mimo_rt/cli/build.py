@@ -23,7 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("model", metavar="MODEL", help="ONNX file or bundled model")
     parser.add_argument("-o", "--output", required=True, metavar="PLAN", help="where to write the plan")
     parser.add_argument("--backend", default="auto", help="auto (default) or cpu")
-    parser.add_argument("--precision", default="fp32", help="fp32 (default)")
+    parser.add_argument(
+        "--precision", default="fp32", help="fp32 (default), or fp16: carried rows in half the memory"
+    )
     parser.add_argument(
         "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"
     )

@@ -21,6 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
+using DHalf = hn::Rebind<hwy::float16_t, D>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 constexpr int kPanel = 2 * kLanes;
 
@@ -70,6 +71,14 @@ HWY_INLINE void finish(const Destination& out, int row, int block, int x, int co
     } else {
 #pragma GCC unroll 16
       for (int p = 0; p < kCount; ++p) v[p] = hn::Mul(v[p], operand[p]);
+    }
+  }
+  if (out.half) {
+    const DHalf h;
+    const V most = hn::Set(d, 65504.0F), least = hn::Set(d, -65504.0F);
+#pragma GCC unroll 16
+    for (int p = 0; p < kCount; ++p) {
+      v[p] = hn::PromoteTo(d, hn::DemoteTo(h, hn::Min(hn::Max(v[p], least), most)));
     }
   }
   float* to = out.rows[row] + block * out.block_stride + static_cast<std::ptrdiff_t>(x) * kLanes;

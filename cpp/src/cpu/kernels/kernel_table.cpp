@@ -15,6 +15,7 @@ namespace mimo_rt::cpu {
   void fill_direct(KernelTable& table);   \
   void fill_copy(KernelTable& table);     \
   void fill_concat(KernelTable& table);   \
+  void fill_half(KernelTable& table);     \
   }
 MIMO_RT_FOR_EACH_TARGET(MIMO_RT_DECLARE)
 #undef MIMO_RT_DECLARE
@@ -33,6 +34,7 @@ struct Entry {
           space::fill_direct(table);   \
           space::fill_copy(table);     \
           space::fill_concat(table);   \
+          space::fill_half(table);     \
         }},
 constexpr Entry kEntries[] = {MIMO_RT_FOR_EACH_TARGET(MIMO_RT_ENTRY)};
 #undef MIMO_RT_ENTRY

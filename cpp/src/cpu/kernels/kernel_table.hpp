@@ -35,6 +35,7 @@ struct Destination {
   const float* bias = nullptr;  // padded to whole panels
   const EpilogueStep* steps = nullptr;
   int step_count = 0;
+  bool half = false;  // results are rounded to half precision, the largest ones clamped to what it holds
 };
 
 struct SourcePart {
@@ -107,6 +108,9 @@ struct KernelTable {
   void (*direct)(const DirectJob& job, int row, int first, int last) = nullptr;
   void (*copy)(const CopyJob& job, int row) = nullptr;
   void (*concat)(const ConcatJob& job, int row) = nullptr;
+  // count: a multiple of the lanes. A value that `Destination::half` has rounded comes back as it was.
+  void (*narrow)(const float* from, std::uint16_t* to, std::ptrdiff_t count) = nullptr;
+  void (*widen)(const std::uint16_t* from, float* to, std::ptrdiff_t count) = nullptr;
 };
 
 // Floats from one transformed tile to the next: no multiple of a cache way, so that tiles do not alias.

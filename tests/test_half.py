@@ -1,0 +1,83 @@
+"""precision="fp16": what layers pass on is rounded to half precision, the arithmetic is single."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_models
+import pytest
+from numpy.typing import NDArray
+from test_same_bits import least_memory
+
+import mimo_rt
+from mimo_rt import _core
+
+MODEL = onnx_models.mimo_unet(16, 2)
+
+
+@pytest.fixture(scope="module")
+def half() -> mimo_rt.Engine:
+    return mimo_rt.build(MODEL, precision="fp16")
+
+
+@pytest.fixture(scope="module")
+def single() -> mimo_rt.Engine:
+    return mimo_rt.build(MODEL)
+
+
+def noise(height: int, width: int) -> NDArray[np.float32]:
+    return np.random.default_rng(height * width).random((height, width, 3), np.float32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (40, 1), (97, 61), (150, 40)])
+def test_threads_and_bands_change_nothing(half: mimo_rt.Engine, size: tuple[int, int]) -> None:
+    image = (noise(*size) * 65535).astype(np.uint16)
+    expected = mimo_rt.Deblurrer(half, threads=1).run(image).tobytes()
+    for threads in (1, 2, 3):
+        for memory in (None, least_memory(half, *size, threads)):
+            deblurrer = mimo_rt.Deblurrer(half, threads=threads, memory=memory)
+            assert deblurrer.run(image).tobytes() == expected, (threads, memory)
+
+
+def test_it_differs_by_about_what_half_precision_is_worth(
+    half: mimo_rt.Engine, single: mimo_rt.Engine
+) -> None:
+    x = np.ascontiguousarray(noise(64, 96).transpose(2, 0, 1)[None])
+    exact, rounded = single.infer(x), half.infer(x)
+    error = np.abs(rounded - exact)
+    change = float(np.abs(exact - x).max())
+    assert 1e-6 < error.max() < 4e-3 * change, "half precision has 11 bits"
+    assert np.sqrt((error**2).mean()) < 5e-4 * change
+
+
+def test_it_takes_less_memory_under_a_bound(half: mimo_rt.Engine, single: mimo_rt.Engine) -> None:
+    sizes = [least_memory(engine, 400, 300, 1) - engine.info.packed_bytes for engine in (half, single)]
+    assert sizes[0] < 0.85 * sizes[1]
+
+
+@pytest.mark.parametrize("target", _core.targets())
+def test_every_instruction_set(target: str, single: mimo_rt.Engine) -> None:
+    image = noise(21, 34)
+    expected = mimo_rt.Deblurrer(single).run(image)
+    result = mimo_rt.Deblurrer(mimo_rt.build(MODEL, precision="fp16", target=target)).run(image)
+    assert np.abs(result - expected).max() < 2e-2
+
+
+def test_values_beyond_half_precision_stay_finite() -> None:
+    """A network whose layers make numbers above 65504 is clamped there, not turned into infinities."""
+    image = np.full((8, 8, 3), 1.0, np.float32)
+    model = onnx_models.mimo_unet(8, 1)
+    engine = mimo_rt.build(model, precision="fp16")
+    huge = np.full((1, 3, 8, 8), 1e7, np.float32)
+    assert np.isfinite(engine.infer(huge)).all()
+    assert np.isfinite(mimo_rt.Deblurrer(engine).run(image)).all()
+
+
+def test_the_plan_says_so(half: mimo_rt.Engine, tmp_path: Path) -> None:
+    assert half.info.precision == "fp16"
+    half.save(tmp_path / "half.plan")
+    again = mimo_rt.Engine.load(tmp_path / "half.plan")
+    assert again.info.precision == "fp16"
+    image = noise(20, 20)
+    assert np.array_equal(mimo_rt.Deblurrer(again).run(image), mimo_rt.Deblurrer(half).run(image))

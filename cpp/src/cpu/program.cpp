@@ -284,29 +284,33 @@ void Program::tune(const Timer& given) {
         plan_.tactics[n].kernel + " " + std::to_string(packed.depth) + "->" + std::to_string(outputs);
     auto found = chosen.find(shape);
     if (found == chosen.end()) {
-      // A strip of 64 x 12 tiles: several blocks of each size, and no larger than some megabytes.
+      // A strip of 64 x 12 tiles: several blocks of each size. Rows are as many as in a run, for where they
+      // lie in the caches is half of the matter; of very many channels, no more than fit into some megabytes.
       constexpr int kTilesX = 64, kTilesY = 12;
       const int tile = packed.tile, width = kTilesX * tile, height = kTilesY * tile;
       const WinogradKernel kernel = winograd(tile);
       const int lanes = table_->lanes;
       const std::int64_t block_stride = static_cast<std::int64_t>(width + 16) * lanes;
-      const auto in_blocks = static_cast<std::int64_t>((packed.depth + lanes - 1) / lanes);
-      const auto out_blocks = static_cast<std::int64_t>((outputs + lanes - 1) / lanes);
-      // One source row and one tile of destination rows stand for all: what is timed is the work, not the
-      // pixels.
-      const std::size_t row_floats = static_cast<std::size_t>(block_stride * (in_blocks + tile * out_blocks));
+      const std::int64_t source_stride = (packed.depth + lanes - 1) / lanes * block_stride + 16;
+      const std::int64_t destination_stride = (outputs + lanes - 1) / lanes * block_stride + 16;
+      constexpr std::int64_t kMostFloats = std::int64_t{16} << 20;
+      const std::int64_t distinct =
+          std::clamp<std::int64_t>(kMostFloats / (source_stride + destination_stride), tile + 2, height + 2);
+      const auto row_floats =
+          static_cast<std::size_t>(distinct * (source_stride + destination_stride) + 16 * lanes);
       const int largest = *std::max_element(candidates.begin(), candidates.end());
       Arena memory(row_floats + winograd_scratch(*table_, tile, largest, packed.depth, outputs) + 4096);
       std::fill_n(memory.data(), memory.floats(), 0.0F);
-      std::vector<const float*> source(static_cast<std::size_t>(height) + 2, memory.data() + 4 * lanes);
+      std::vector<const float*> source;
       std::vector<float*> destination;
-      for (int y = 0; y < height; ++y) {
-        destination.push_back(memory.data() + block_stride * (in_blocks + y % tile * out_blocks) + 4 * lanes);
-      }
+      float* rows = memory.data() + 4 * lanes;
+      for (int y = 0; y < height + 2; ++y) source.push_back(rows + y % distinct * source_stride);
+      rows += distinct * source_stride;
+      for (int y = 0; y < height; ++y) destination.push_back(rows + y % distinct * destination_stride);
       SourcePart part{source.data(), block_stride, packed.depth};
       WinogradJob job;
-      job.out = {destination.data(),           block_stride,         width,   1, 4,
-                 static_cast<int>(out_blocks), weights(packed.bias), nullptr, 0};
+      job.out = {destination.data(),   block_stride, width, 1, 4, (outputs + lanes - 1) / lanes,
+                 weights(packed.bias), nullptr,      0};
       job.parts = &part;
       job.part_count = 1;
       job.depth = packed.depth;

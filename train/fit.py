@@ -32,6 +32,7 @@ from torch import Tensor
 from train import holdout
 from train.blur import Shake
 from train.data import Mix, Pair, Pixels, Source, list_images, load_pairs, read_image, smaller
+from train.health import dead_share
 from train.loss import decibel_loss, multi_scale_loss
 from train.model import PRESETS, MIMOUNet, training_init
 from train.optim import Muon, make_optimizer
@@ -254,6 +255,10 @@ class Validation:
         if data is not None:
             self.sets.update(holdout.real_sets(data, 2 * size, reds_each=4))
 
+    def some(self, count: int = 8) -> list[Tensor]:
+        """A few inputs of the first set."""
+        return [given for given, _ in next(iter(self.sets.values()), [])[:count]]
+
     @torch.no_grad()
     def measure(self, net: MIMOUNet) -> dict[str, float]:
         """Mean over each set's images; sets that are absent are left out."""
@@ -374,6 +379,7 @@ class Fit:
         row: dict[str, Any] = {"step": self.step, "minutes": round(self.clock.active / 60.0, 2)}
         row |= {"progress": round(progress, 4), "loss": round(loss, 5), "train": round(gain, 3)}
         row |= {name: round(gains[name], 3) if name in gains else "" for name in Validation.COLUMNS}
+        row["dead"] = round(dead_share(self.average.net, self.validation.some()), 3)
         path = self.out / "curve.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:

@@ -16,8 +16,8 @@ namespace mimo_rt {
 struct DeblurrerOptions {
   int threads = 0;         // 0: all cores that this process may use
   std::size_t memory = 0;  // bytes that a run may allocate; 0: as much as is best
-  // 0: one pass. 4: the mean over the four rotations of the image; 8: over the four rotations and their mirror
-  // images. Takes as many times as long, and one float32 frame of 12 bytes a pixel beside `memory`.
+  // 0: one pass. 4: the mean over the four rotations of the image; 8: over the four rotations and their
+  // mirror images. Takes as many times as long, and one float32 frame of 12 bytes a pixel beside `memory`.
   int ensemble = 0;
 };
 

@@ -113,7 +113,12 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2400, 2400, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "big.png", compress_level=1)
     process = subprocess.Popen(
-        [*COMMAND, "deblur", "big.png", "-m", "slow.onnx"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "deblur", "big.png", "-m", "slow.onnx"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job, which this test may be part of, would ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:

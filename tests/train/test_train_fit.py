@@ -226,7 +226,14 @@ def test_interrupt_saves_and_ends(tmp_path: Path, photos: Path, recipe: Path) ->
         "5",
     ]
     command += ["--photos", str(photos), "--threads", "1", "--validation-pairs", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell's background job, which this test may be part of, would ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     assert "step 0" in process.stdout.readline()
     time.sleep(0.5)

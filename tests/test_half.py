@@ -52,7 +52,8 @@ def test_it_differs_by_about_what_half_precision_is_worth(
 
 
 def test_it_takes_less_memory_under_a_bound(half: mimo_rt.Engine, single: mimo_rt.Engine) -> None:
-    sizes = [least_memory(engine, 400, 300, 1) - engine.info.packed_bytes for engine in (half, single)]
+    # Wide enough that what tiles take, which the timing of tactics decides, does not matter.
+    sizes = [least_memory(engine, 400, 4000, 1) - engine.info.packed_bytes for engine in (half, single)]
     assert sizes[0] < 0.85 * sizes[1]
 
 

@@ -1,7 +1,7 @@
 """How time goes with size and threads, how many frames an hour a core makes, how soon the first pixel is
 there: ``python benchmarks/scaling.py --model X.onnx``.
 
-Three tables. *Sizes and threads*: seconds of one image, rounds interleaved. *Frames*: many frames of one size
+Four parts. *Sizes and threads*: seconds of one image, rounds interleaved. *Frames*: many frames of one size
 by one Deblurrer on all threads, against one single-threaded Deblurrer a thread on the same Engine; what each
 of those adds to memory stands beside it. *Cold start*: a new process from its first line to the first
 result, with a plan in the cache and without. *Counted* is what more threads than this machine has would meet

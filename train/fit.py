@@ -51,6 +51,12 @@ LOSSES: dict[str, Callable[[Sequence[Tensor], Tensor], Tensor]] = {
 }
 
 
+def changed(shake: Shake, entries: dict[str, Any]) -> Shake:
+    """``shake`` with the entries of a recipe, whose ranges are lists, in place of its own."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
+    return replace(shake, **values)
+
+
 @dataclass
 class Recipe:
     """A recipe file: see train/recipes/small-cpu.yaml for what each entry means."""
@@ -106,10 +112,8 @@ class Recipe:
         shake, real, identity = self.blur(), self.real, self.identity
         for stage in self.stages:
             if progress < stage["until"]:
-                changes = dict(stage.get("shake", {}))
-                if "reach" in changes:
-                    changes["reach"] = tuple(changes["reach"])
-                return replace(shake, **changes), stage.get("real", real), stage.get("identity", identity)
+                blur = changed(shake, stage.get("shake", {}))
+                return blur, stage.get("real", real), stage.get("identity", identity)
         return shake, real, identity
 
     def network(self) -> MIMOUNet:
@@ -120,10 +124,7 @@ class Recipe:
 
     def blur(self) -> Shake:
         """What blur is drawn from."""
-        entries = dict(self.shake)
-        if "reach" in entries:
-            entries["reach"] = tuple(entries["reach"])
-        return Shake(**entries)
+        return changed(Shake(), self.shake)
 
     def source(self, photos: Path | None, data: Path | None, seed: int) -> Source:
         """Reads the images into memory; a folder that the recipe names and is absent is an error."""

@@ -2,7 +2,9 @@
 // views, so that no image is copied; results add up in one float32 frame.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "api/pixels.hpp"

@@ -113,17 +113,28 @@ struct KernelTable {
   void (*widen)(const std::uint16_t* from, float* to, std::ptrdiff_t count) = nullptr;
 };
 
-// Floats from one transformed tile to the next: no multiple of a cache way, so that tiles do not alias.
-inline std::ptrdiff_t winograd_stride(int depth) { return (depth + 15) / 16 * 16 + 8; }
+// The buffers of a run of tiles, in floats: see kernels/winograd.cpp for what they hold. Strides are no
+// multiple of a cache way, so that lines and tiles do not alias.
+struct WinogradBuffers {
+  std::ptrdiff_t line = 0;    // tile + 2 of them
+  std::ptrdiff_t point = 0;   // tile + 3 of them
+  std::ptrdiff_t stride = 0;  // from one tile of a point to the next
+};
+inline WinogradBuffers winograd_buffers(int tiles, int columns, int depth, int outputs, int lanes) {
+  WinogradBuffers size;
+  const std::ptrdiff_t channels = (std::max(depth, outputs) + lanes - 1) / lanes * lanes;
+  size.line = (channels * columns + 31) / 32 * 32 + 16;
+  size.stride = (channels + 15) / 16 * 16 + 8;
+  size.point = tiles * size.stride;
+  return size;
+}
 
-// Floats of scratch that one thread needs for runs of `tiles` tiles.
+// Floats of scratch that one thread needs for runs of `tiles` tiles, wherever rows of tiles end within them.
 inline std::size_t winograd_scratch(const KernelTable& table, int tile, int tiles, int depth, int outputs) {
-  const auto rows =
-      static_cast<std::size_t>((tiles + table.micro_rows - 1) / table.micro_rows * table.micro_rows);
-  const auto points = static_cast<std::size_t>((tile + 2) * (tile + 2));
+  const int rows = (tiles + table.micro_rows - 1) / table.micro_rows * table.micro_rows;
   const int padded = (outputs + table.panel - 1) / table.panel * table.panel;
-  const auto stride = static_cast<std::size_t>(std::max(winograd_stride(depth), winograd_stride(padded)));
-  return (points + 1) * rows * stride + 64;
+  const WinogradBuffers size = winograd_buffers(rows, rows * (tile + 2), depth, padded, table.lanes);
+  return static_cast<std::size_t>((tile + 2) * size.line + (tile + 3) * size.point) + 64;
 }
 
 // The instruction sets that are compiled in, best first, and those of them that this processor runs.

@@ -2,10 +2,11 @@
 // the epilogue fused into the output transform: F(6x6, 3x3) with points 0, ±1, ±2, ±1/2 (1.8 multiplications
 // an output instead of 9) and F(4x4, 3x3) with points 0, ±1, ±2 (2.25, and a third of the rounding error).
 //
-// A work item is a run of tiles: input transform of all its tiles, then panel by panel of output channels one
-// small matrix product for each point of the transformed tile, then the output transform. Every product is
-// one FMA chain over input channels in ascending order, so neither the run's length nor the thread changes a
-// bit.
+// A work item is a run of tiles. The vertical input transform of all of them comes first and makes lines;
+// then, line by line, the horizontal input transform, one small matrix product for each point, and the
+// horizontal output transform, all within the first-level cache; the vertical output transform and the
+// epilogue come last. Every product is one FMA chain over input channels in ascending order, so neither the
+// run's length nor the thread changes a bit.
 #include "cpu/kernels/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -97,6 +98,7 @@ HWY_INLINE void product(const float* HWY_RESTRICT a, std::ptrdiff_t a_stride, co
   V acc[kMicroRows][2];
 #pragma GCC unroll 16
   for (int r = 0; r < kMicroRows; ++r) acc[r][0] = acc[r][1] = hn::Zero(d);
+#pragma GCC unroll 4
   for (int k = 0; k < depth; ++k) {
     const V w0 = hn::LoadU(d, w), w1 = hn::LoadU(d, w + kLanes);
     w += kPanel;
@@ -114,153 +116,209 @@ HWY_INLINE void product(const float* HWY_RESTRICT a, std::ptrdiff_t a_stride, co
   }
 }
 
-// The rows that a tile reads and writes lie far apart, in too many streams for the processor to foresee, and
-// short of arithmetic the transforms would wait for every one of them. So each tile asks for what the tile
-// `kAhead` columns of tiles later will touch. Prefetching past the end of a row is harmless.
-constexpr int kAhead = 2;
-
-template <int kPixels>
-HWY_INLINE void prefetch_pixels(const float* from) {
-  constexpr int kLine = 16;  // floats
-#pragma GCC unroll 8
-  for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(from + at);
-}
+// The rows that a run reads and writes lie far apart, in too many streams for the processor to foresee, and
+// short of arithmetic the transforms would wait for every one of them. So each step asks for what one a
+// little further on will touch. Prefetching past the end of a row is harmless.
+constexpr int kLine = 16;          // floats of a cache line
+constexpr int kColumnsAhead = 16;  // of the vertical input transform
+constexpr int kTilesAhead = 2;     // of the vertical output transform
 
 // What `finish` will touch for `kPixels` pixels from column x on of one row and block.
 template <int kPixels>
 HWY_INLINE void prefetch_destination(const Destination& out, int row, int block, int x) {
   if (out.rows[row] == nullptr) return;
-  prefetch_pixels<kPixels>(out.rows[row] + block * out.block_stride +
-                           static_cast<std::ptrdiff_t>(x) * kLanes);
+  const float* to = out.rows[row] + block * out.block_stride + static_cast<std::ptrdiff_t>(x) * kLanes;
+#pragma GCC unroll 8
+  for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(to + at);
   for (int s = 0; s < out.step_count; ++s) {
     const EpilogueStep& step = out.steps[s];
     if (step.kind == EpilogueKind::relu) continue;
-    prefetch_pixels<kPixels>(step.rows[row] + block * step.block_stride +
-                             static_cast<std::ptrdiff_t>(x >> step.up) * kLanes);
+    const float* from =
+        step.rows[row] + block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes;
+#pragma GCC unroll 8
+    for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(from + at);
   }
 }
 
-// Transforms tiles [first, last) into u[point][row][stride].
+// Tiles of a run that lie side by side in one row of tiles.
+struct Segment {
+  int ty = 0, tx = 0, count = 0;
+  int index = 0;   // of its first tile within the run
+  int column = 0;  // of its first pixel within the run's lines
+};
+
+// Steps through the segments of tiles [first, last): `count` is 0 before the first and after the last.
 template <typename F>
-HWY_INLINE void transform_input(const WinogradJob& job, int first, int last, float* u, std::ptrdiff_t stride,
-                                std::ptrdiff_t plane) {
+HWY_INLINE bool next_segment(const WinogradJob& job, int first, int last, Segment& s) {
+  s.index += s.count;
+  if (s.count > 0) s.column += s.count * F::kOut + 2;
+  const int tile = first + s.index;
+  s.ty = tile / job.tiles_x;
+  s.tx = tile % job.tiles_x;
+  s.count = std::min(last - tile, job.tiles_x - s.tx);
+  return s.count > 0;
+}
+
+// Where a run keeps its lines and its points.
+//
+// A line holds one row of the half-transformed tiles, [channel block][column][lane]: of the input after the
+// vertical transform, later of the products before it. Points are [point][tile][channel] for one line alone,
+// so that they stay in the first-level cache.
+struct Buffers {
+  float* lines = nullptr;
+  std::ptrdiff_t line = 0;          // floats from one line to the next
+  std::ptrdiff_t block_stride = 0;  // floats from one channel block of a line to the next
+  float* points = nullptr;
+  std::ptrdiff_t point = 0;   // floats from one point to the next
+  std::ptrdiff_t stride = 0;  // floats from one tile of a point to the next
+};
+
+// Rows of the source to lines.
+template <typename F>
+HWY_INLINE void vertical_input(const WinogradJob& job, int first, int last, const Buffers& b) {
   const D d;
-  for (int tile = first; tile < last; ++tile) {
-    const int ty = tile / job.tiles_x, tx = tile % job.tiles_x;
-    float* to = u + (tile - first) * stride;
+  for (Segment s; next_segment<F>(job, first, last, s);) {
+    const int columns = s.count * F::kOut + 2;
+    float* to = b.lines + static_cast<std::ptrdiff_t>(s.column) * kLanes;
     for (int p = 0; p < job.part_count; ++p) {
       const SourcePart& part = job.parts[p];
-      const int blocks = (part.channels + kLanes - 1) / kLanes;
       const float* from[F::kIn];
       for (int i = 0; i < F::kIn; ++i) {
-        from[i] = part.rows[F::kOut * ty + i] + (static_cast<std::ptrdiff_t>(F::kOut) * tx - 1) * kLanes;
+        from[i] = part.rows[F::kOut * s.ty + i] + (static_cast<std::ptrdiff_t>(F::kOut) * s.tx - 1) * kLanes;
       }
-      for (int block = 0; block < blocks; ++block) {
-        const std::ptrdiff_t ahead = block * part.block_stride + (kAhead * F::kOut + 2) * kLanes;
+      for (int block = 0; block * kLanes < part.channels; ++block, to += b.block_stride) {
+        const std::ptrdiff_t base = block * part.block_stride;
+        for (int c = 0; c < columns; ++c) {
+          const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(c) * kLanes;
+          if (at % kLine == 0) {
 #pragma GCC unroll 8
-        for (int i = 0; i < F::kIn; ++i) prefetch_pixels<F::kOut>(from[i] + ahead);
-        V half[F::kIn][F::kIn];
+            for (int i = 0; i < F::kIn; ++i) hwy::Prefetch(from[i] + base + at + kColumnsAhead * kLanes);
+          }
+          V x[F::kIn], y[F::kIn];
 #pragma GCC unroll 8
-        for (int i = 0; i < F::kIn; ++i) {
-          V x[F::kIn];
-          const float* row = from[i] + block * part.block_stride;
+          for (int i = 0; i < F::kIn; ++i) x[i] = hn::LoadU(d, from[i] + base + at);
+          F::input(x, y);
 #pragma GCC unroll 8
-          for (int j = 0; j < F::kIn; ++j) x[j] = hn::LoadU(d, row + j * kLanes);
-          F::input(x, half[i]);
+          for (int i = 0; i < F::kIn; ++i) hn::StoreU(y[i], d, to + i * b.line + at);
         }
-#pragma GCC unroll 8
-        for (int j = 0; j < F::kIn; ++j) {
-          V x[F::kIn], column[F::kIn];
-#pragma GCC unroll 8
-          for (int i = 0; i < F::kIn; ++i) x[i] = half[i][j];
-          F::input(x, column);
-#pragma GCC unroll 8
-          for (int i = 0; i < F::kIn; ++i) hn::StoreU(column[i], d, to + (i * F::kIn + j) * plane);
-        }
-        to += kLanes;
       }
     }
   }
 }
 
-// Turns m[point][row][stride] into destination pixels for tiles [first, last).
+// One line to points 1 ... kIn.
 template <typename F>
-HWY_INLINE void transform_output(const WinogradJob& job, int first, int last, const float* m,
-                                 std::ptrdiff_t stride, std::ptrdiff_t plane) {
+HWY_INLINE void horizontal_input(const WinogradJob& job, int first, int last, const Buffers& b,
+                                 const float* line) {
   const D d;
-  const int last_column = job.tiles_x - 1;
-  for (int tile = first; tile < last; ++tile) {
-    const int ty = tile / job.tiles_x, tx = tile % job.tiles_x;
-    const int count = std::min(F::kOut, job.out.width - F::kOut * tx);
+  const int blocks = (job.depth + kLanes - 1) / kLanes;
+  for (Segment s; next_segment<F>(job, first, last, s);) {
+    for (int block = 0; block < blocks; ++block) {
+      const float* from = line + block * b.block_stride + static_cast<std::ptrdiff_t>(s.column) * kLanes;
+      float* to = b.points + b.point + s.index * b.stride + block * kLanes;
+      for (int t = 0; t < s.count; ++t) {
+        V x[F::kIn], y[F::kIn];
+#pragma GCC unroll 8
+        for (int j = 0; j < F::kIn; ++j) x[j] = hn::LoadU(d, from + j * kLanes);
+        F::input(x, y);
+#pragma GCC unroll 8
+        for (int j = 0; j < F::kIn; ++j) hn::StoreU(y[j], d, to + j * b.point);
+        from += F::kOut * kLanes;
+        to += b.stride;
+      }
+    }
+  }
+}
+
+// Points 0 ... kIn - 1 to one line.
+template <typename F>
+HWY_INLINE void horizontal_output(const WinogradJob& job, int first, int last, const Buffers& b,
+                                  float* line) {
+  const D d;
+  for (Segment s; next_segment<F>(job, first, last, s);) {
     for (int block = 0; block < job.out.blocks; ++block) {
-      const float* from = m + (tile - first) * stride + block * kLanes;
-      for (int i = 0; i < F::kOut; ++i)
-        prefetch_destination<F::kOut>(job.out, F::kOut * ty + i, block, F::kOut * (tx + kAhead));
-      if (block * kLanes % 16 == 0) {  // a new cache line
-#pragma GCC unroll 64
-        for (int point = 0; point < F::kIn * F::kIn; ++point) hwy::Prefetch(from + point * plane + stride);
-      }
-      V half[F::kIn][F::kOut];
+      const float* from = b.points + s.index * b.stride + block * kLanes;
+      float* to = line + block * b.block_stride + static_cast<std::ptrdiff_t>(s.column) * kLanes;
+      for (int t = 0; t < s.count; ++t) {
+        V x[F::kIn], y[F::kOut];
 #pragma GCC unroll 8
-      for (int j = 0; j < F::kIn; ++j) {
-        V x[F::kIn];
+        for (int j = 0; j < F::kIn; ++j) x[j] = hn::LoadU(d, from + j * b.point);
+        F::output(x, y);
 #pragma GCC unroll 8
-        for (int i = 0; i < F::kIn; ++i) x[i] = hn::LoadU(d, from + (i * F::kIn + j) * plane);
-        F::output(x, half[j]);
-      }
-      for (int i = 0; i < F::kOut; ++i) {
-        const int row = F::kOut * ty + i;
-        if (job.out.rows[row] == nullptr) continue;
-        V x[F::kIn], pixels[F::kOut];
-#pragma GCC unroll 8
-        for (int j = 0; j < F::kIn; ++j) x[j] = half[j][i];
-        F::output(x, pixels);
-        finish<F::kOut>(job.out, row, block, F::kOut * tx, 1, count, pixels);
-        if (tx == 0) clear_left(job.out, row, block);
-        if (tx == last_column) clear_right(job.out, row, block);
+        for (int j = 0; j < F::kOut; ++j) hn::StoreU(y[j], d, to + j * kLanes);
+        from += b.stride;
+        to += F::kOut * kLanes;
       }
     }
   }
 }
 
-// Replaces one point's [row][stride] transformed inputs by the products with its weights,
-// [panel][depth][panel width]. The inputs are copied aside first, so that one buffer serves both transforms:
-// what the products write is still in the first-level cache, and twice as many tiles fit into the second.
-HWY_INLINE void multiply_point(float* HWY_RESTRICT point, std::ptrdiff_t stride, int rows, int depth,
-                               const float* HWY_RESTRICT weights, int panels, float* HWY_RESTRICT aside) {
+// Lines to the rows of the destination.
+template <typename F>
+HWY_INLINE void vertical_output(const WinogradJob& job, int first, int last, const Buffers& b) {
   const D d;
-  const std::ptrdiff_t aside_stride = winograd_stride(depth);
-  const int padded = (depth + kLanes - 1) / kLanes * kLanes;
-  for (int r = 0; r < rows; ++r) {
-    for (int k = 0; k < padded; k += kLanes) {
-      hn::StoreU(hn::LoadU(d, point + r * stride + k), d, aside + r * aside_stride + k);
+  for (Segment s; next_segment<F>(job, first, last, s);) {
+    for (int block = 0; block < job.out.blocks; ++block) {
+      const float* from = b.lines + block * b.block_stride + static_cast<std::ptrdiff_t>(s.column) * kLanes;
+      for (int tx = s.tx; tx < s.tx + s.count; ++tx) {
+        const int x = F::kOut * tx, count = std::min(F::kOut, job.out.width - x);
+        V pixels[F::kOut][F::kOut];
+        for (int j = 0; j < F::kOut; ++j) {
+          V column[F::kIn], made[F::kOut];
+#pragma GCC unroll 8
+          for (int i = 0; i < F::kIn; ++i) column[i] = hn::LoadU(d, from + i * b.line);
+          F::output(column, made);
+#pragma GCC unroll 8
+          for (int i = 0; i < F::kOut; ++i) pixels[i][j] = made[i];
+          from += kLanes;
+        }
+        for (int i = 0; i < F::kOut; ++i) {
+          const int row = F::kOut * s.ty + i;
+          if (job.out.rows[row] == nullptr) continue;
+          prefetch_destination<F::kOut>(job.out, row, block, x + kTilesAhead * F::kOut);
+          finish<F::kOut>(job.out, row, block, x, 1, count, pixels[i]);
+          if (tx == 0) clear_left(job.out, row, block);
+          if (tx == job.tiles_x - 1) clear_right(job.out, row, block);
+        }
+      }
     }
-  }
-  for (int panel = 0; panel < panels; ++panel) {
-    for (int r = 0; r < rows; r += kMicroRows) {
-      product(aside + r * aside_stride, aside_stride, weights, depth, point + r * stride + panel * kPanel,
-              stride);
-    }
-    weights += static_cast<std::ptrdiff_t>(depth) * kPanel;
   }
 }
 
+// Line by line of the transformed tiles: its points, their products, and back. The products of a point are
+// written where the inputs of the point before it were.
 template <typename F>
 void run(const WinogradJob& job, int first, int last) {
-  constexpr int kPoints = F::kIn * F::kIn;
-  const int rows = (last - first + kMicroRows - 1) / kMicroRows * kMicroRows;
+  const int tiles = (last - first + kMicroRows - 1) / kMicroRows * kMicroRows;
   const int panels = (job.out.blocks + 1) / 2;
-  const std::ptrdiff_t stride = std::max(winograd_stride(job.depth), winograd_stride(panels * kPanel));
-  const std::ptrdiff_t plane = rows * stride,
-                       weights = static_cast<std::ptrdiff_t>(panels) * job.depth * kPanel;
-  float* tiles = job.scratch;
-  float* aside = tiles + kPoints * plane;
-  transform_input<F>(job, first, last, tiles, stride, plane);
-  for (int point = 0; point < kPoints; ++point) {
-    multiply_point(tiles + point * plane, stride, rows, job.depth, job.weights + point * weights, panels,
-                   aside);
+  const std::ptrdiff_t weights = static_cast<std::ptrdiff_t>(job.depth) * kPanel;
+  int columns = 0;
+  for (Segment s; next_segment<F>(job, first, last, s);) columns = s.column + s.count * F::kOut + 2;
+  const WinogradBuffers size = winograd_buffers(tiles, columns, job.depth, panels * kPanel, kLanes);
+  Buffers b;
+  b.lines = job.scratch;
+  b.line = size.line;
+  b.block_stride = static_cast<std::ptrdiff_t>(columns) * kLanes;
+  b.points = b.lines + F::kIn * b.line;
+  b.point = size.point;
+  b.stride = size.stride;
+  vertical_input<F>(job, first, last, b);
+  const float* w = job.weights;
+  for (int i = 0; i < F::kIn; ++i) {
+    float* line = b.lines + i * b.line;
+    horizontal_input<F>(job, first, last, b, line);
+    for (int j = 0; j < F::kIn; ++j) {
+      float* made = b.points + j * b.point;
+      for (int panel = 0; panel < panels; ++panel, w += weights) {
+        for (int t = 0; t < tiles; t += kMicroRows) {
+          product(made + b.point + t * b.stride, b.stride, w, job.depth, made + t * b.stride + panel * kPanel,
+                  b.stride);
+        }
+      }
+    }
+    horizontal_output<F>(job, first, last, b, line);
   }
-  transform_output<F>(job, first, last, tiles, stride, plane);
+  vertical_output<F>(job, first, last, b);
 }
 
 }  // namespace winograd

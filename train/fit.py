@@ -73,6 +73,7 @@ class Recipe:
     optimizer: str = "muon"
     rate: float = 0.006
     rate_rest: float = 0.002
+    momentum: float = 0.95
     constant: float = 0.6
     ema: float = 0.998
     clip: float = 1.0
@@ -299,7 +300,9 @@ class Fit:
         torch.manual_seed(recipe.seed)
         self.net = recipe.network().train()
         self.average = Average(self.net, recipe.ema)
-        self.optimizer: Muon = make_optimizer(self.net, recipe.optimizer, recipe.rate, recipe.rate_rest)
+        self.optimizer: Muon = make_optimizer(
+            self.net, recipe.optimizer, recipe.rate, recipe.rate_rest, recipe.momentum
+        )
         self.source = recipe.source(photos, data, recipe.seed)
         self.validation = Validation(photos, data, validation_pairs)
         self.step = 0
@@ -341,10 +344,10 @@ class Fit:
         state = torch.load(path, map_location="cpu", weights_only=True)
         self.net.load_state_dict(state["model"])
         self.average.net.load_state_dict(state["ema"])
-        rates = [group["base_lr"] for group in self.optimizer.param_groups]
+        kept = [{k: group[k] for k in ("base_lr", "momentum")} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["base_lr"] = rate  # the recipe's, which may have changed since
+        for group, own in zip(self.optimizer.param_groups, kept, strict=True):
+            group.update(own)  # the recipe's, which may have changed since
         self.source.rng.bit_generator.state = state["rng"]
         self.step = int(state["step"])
         self.clock.active = float(state["active"])

@@ -85,11 +85,14 @@ class Muon(torch.optim.Optimizer):
         p.addcdiv_(mean, root, value=-group["lr"])
 
 
-def make_optimizer(net: nn.Module, kind: str, rate: float, rate_rest: float) -> Muon:
+def make_optimizer(
+    net: nn.Module, kind: str, rate: float, rate_rest: float, momentum: float = 0.95
+) -> Muon:
     """The optimizer of a recipe. Each group keeps its undecayed rate under ``base_lr``.
 
     kind "muon": Muon with ``rate`` for convolution weights of at least 8 output channels, Adam with
-    ``rate_rest`` for the others and for biases. kind "adam": Adam with ``rate`` for everything.
+    ``rate_rest`` for the others and for biases. kind "adam": Adam with ``rate`` for everything. momentum:
+    Muon's; the larger, the less of an update is noise.
     """
     if kind == "adam":
         return Muon([{"params": list(net.parameters()), "lr": rate, "base_lr": rate}])
@@ -100,7 +103,7 @@ def make_optimizer(net: nn.Module, kind: str, rate: float, rate_rest: float) -> 
     rest = [p for p in net.parameters() if id(p) not in chosen]
     return Muon(
         [
-            {"params": matrices, "lr": rate, "base_lr": rate, "muon": True},
+            {"params": matrices, "lr": rate, "base_lr": rate, "muon": True, "momentum": momentum},
             {"params": rest, "lr": rate_rest, "base_lr": rate_rest},
         ]
     )

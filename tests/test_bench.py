@@ -285,6 +285,14 @@ def test_what_it_does_not_know_is_a_usage_error(
     assert re.fullmatch(r"mimo-rt: .* \(see mimo-rt( bench)? --help\)\n", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("option", ["--fp16", "--tactics=f4", "--target=AVX2"])
+def test_options_of_the_build_do_not_go_with_a_built_plan(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--loadEngine=x.plan", option]) == 2
+    assert "--loadEngine reads one" in capsys.readouterr().err
+
+
 def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["bench", "--help"])

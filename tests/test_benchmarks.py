@@ -6,9 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import onnx_models
 import pytest
+
+from benchmarks import pages
+from benchmarks import report as reports
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -20,11 +24,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def report(script: str, tiny: Path, folder: Path, *options: str) -> dict[str, list[dict[str, float]]]:
+def report(script: str, tiny: Path, folder: Path, *options: str) -> dict[str, Any]:
     path = folder / "report.json"
     command = [sys.executable, str(SCRIPTS / script), "--model", str(tiny), "--json", str(path), *options]
     subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    result: dict[str, list[dict[str, float]]] = json.loads(path.read_text())
+    result: dict[str, Any] = json.loads(path.read_text())
     return result
 
 
@@ -40,4 +44,26 @@ def test_scaling_reports_every_size_and_every_number_of_threads(tiny: Path, tmp_
     result = report("scaling.py", tiny, tmp_path, "-t", "2", "--rounds", "1", "--frames", "1")
     assert {point["threads"] for point in result["points"]} == {1, 2}
     assert all(point["minimum"] > 0 for point in result["points"])
-    assert all(0 < share <= 1 for count in result["counted"] for share in dict(count["busy"]).values())  # type: ignore[call-overload]
+    assert all(0 < share <= 1 for count in result["counted"] for share in count["busy"])
+
+
+@pytest.mark.parametrize("page", list(reports.PAGES))
+def test_pages_show_what_was_measured(page: str) -> None:
+    """What stands between the marks is made from the kept reports, not written by hand."""
+    text = (reports.ROOT / page).read_text(encoding="utf-8")
+    for part in reports.PAGES[page]:  # every part has its place, measured yet or not
+        pages.replace_between_marks(text, f"{part} table", "")
+    assert reports.rendered(page) == text
+
+
+def test_a_page_is_changed_between_its_marks_only() -> None:
+    text = "before\n<!-- x -->\nold\n<!-- /x -->\nafter\n"
+    assert pages.replace_between_marks(text, "x", "new\n") == text.replace("old", "new")
+    for broken in ("none", "<!-- /x --><!-- x -->", "<!-- x --><!-- x --><!-- /x -->"):
+        with pytest.raises(ValueError, match="expected one"):
+            pages.replace_between_marks(broken, "x", "new")
+
+
+def test_tables_put_numbers_to_the_right() -> None:
+    lines = pages.table(["image", "s", "note"], [["4x4", "1.5", "a"], ["8x8", "20 MB", "3"]]).splitlines()
+    assert lines == ["| image | s | note |", "|---|---:|---|", "| 4x4 | 1.5 | a |", "| 8x8 | 20 MB | 3 |"]

@@ -45,19 +45,6 @@ def test_table_for_people() -> None:
     ]
 
 
-def test_readme_is_changed_between_the_marks_only() -> None:
-    first, last = peers.MARKS
-    text = f"before\n{first}\nold\n{last}\nafter {last[:4]}\n"
-    assert peers.replace_between_marks(text, "new\n") == f"before\n{first}\nnew\n{last}\nafter {last[:4]}\n"
-    for broken in ("none", f"{last}{first}", f"{first}{first}{last}"):
-        with pytest.raises(ValueError, match="expected one"):
-            peers.replace_between_marks(broken, "new")
-
-
-def test_readme_has_the_marks() -> None:
-    peers.replace_between_marks((peers.ROOT / "README.md").read_text(encoding="utf-8"), "")
-
-
 def test_rounds_rotate() -> None:
     assert [peers.rotated([1, 2, 3], turn) for turn in range(4)] == [
         [1, 2, 3],

@@ -126,15 +126,18 @@ std::vector<std::byte> read_file(const fs::path& path, ErrorKind kind, std::uint
   if (status.type() != fs::file_type::regular) {
     fail(kind, "not_a_file", quoted(path) + " is not a regular file; give the path of a file");
   }
-  const std::uintmax_t size = fs::file_size(path, error);
-  if (error) fail(kind, "read_failed", "cannot look at " + quoted(path) + ": " + error.message());
+  const File file = open_file(path, false);
+  if (!file) fail(kind, "read_failed", "cannot open " + quoted(path) + ": " + reason(errno));
+  // Of the open file, not of the path: another one may be put in its place at any time.
+  const long end = std::fseek(file.get(), 0, SEEK_END) == 0 ? std::ftell(file.get()) : -1;
+  if (end < 0) fail(kind, "read_failed", "cannot look at " + quoted(path) + ": " + reason(errno));
+  std::rewind(file.get());
+  const auto size = static_cast<std::uintmax_t>(end);
   if (size > limit) {
     fail(kind, "too_large",
          quoted(path) + " has " + std::to_string(size) + " bytes, more than the " + std::to_string(limit) +
              " that are read; it is not a file of ours");
   }
-  const File file = open_file(path, false);
-  if (!file) fail(kind, "read_failed", "cannot open " + quoted(path) + ": " + reason(errno));
   std::vector<std::byte> bytes(static_cast<std::size_t>(size));
   if (!bytes.empty() && std::fread(bytes.data(), 1, bytes.size(), file.get()) != bytes.size()) {
     fail(kind, "read_failed",

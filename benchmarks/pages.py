@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import mimo_rt
 from mimo_rt import machine
+from mimo_rt.image_io.replace import write_file
 
 Report: TypeAlias = dict[str, Any]
 
@@ -59,9 +60,7 @@ def replace_between_marks(text: str, name: str, content: str) -> str:
 
 def write(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_file(path, text.encode(), overwrite=True)
 
 
 def write_report(path: Path, report: Report | list[Report]) -> None:

@@ -123,20 +123,22 @@ constexpr int kLine = 16;          // floats of a cache line
 constexpr int kColumnsAhead = 16;  // of the vertical input transform
 constexpr int kTilesAhead = 2;     // of the vertical output transform
 
-// What `finish` will touch for `kPixels` pixels from column x on of one row and block.
+template <int kPixels>
+HWY_INLINE void prefetch_pixels(const float* from) {
+#pragma GCC unroll 8
+  for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(from + at);
+}
+
+// What `finish` will touch for `kPixels` pixels from column x on of one row and block. The row is not null.
 template <int kPixels>
 HWY_INLINE void prefetch_destination(const Destination& out, int row, int block, int x) {
-  if (out.rows[row] == nullptr) return;
-  const float* to = out.rows[row] + block * out.block_stride + static_cast<std::ptrdiff_t>(x) * kLanes;
-#pragma GCC unroll 8
-  for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(to + at);
+  prefetch_pixels<kPixels>(out.rows[row] + block * out.block_stride +
+                           static_cast<std::ptrdiff_t>(x) * kLanes);
   for (int s = 0; s < out.step_count; ++s) {
     const EpilogueStep& step = out.steps[s];
     if (step.kind == EpilogueKind::relu) continue;
-    const float* from =
-        step.rows[row] + block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes;
-#pragma GCC unroll 8
-    for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(from + at);
+    prefetch_pixels<kPixels>(step.rows[row] + block * step.block_stride +
+                             static_cast<std::ptrdiff_t>(x >> step.up) * kLanes);
   }
 }
 

@@ -181,40 +181,44 @@ def rotated(items: Sequence[T], turn: int) -> list[T]:
 def _start(
     names: Sequence[str], arguments: argparse.Namespace, size: tuple[int, int], folder: Path, image: Path
 ) -> tuple[list[Worker], dict[str, str]]:
-    """Converts for and starts every runtime, one after another; those that fail go to the second result."""
+    """Converts for every runtime, then starts every runtime, one after another; those that fail go to the
+    second result. All conversions come first, for a converter may want as much memory as is left at all."""
     workers: list[Worker] = []
     skipped: dict[str, str] = {}
     script = [sys.executable, str(ROOT / "benchmarks" / "runtimes.py")]
     shape = [str(size[0]), str(size[1])]
-    for name in names:
-        print(f"starting {name} ...", file=sys.stderr, flush=True)
+
+    def convert(name: str) -> None:
+        runtimes.version_of(runtimes.RUNTIMES[name]().package)
+        (folder / name).mkdir()
+        done = subprocess.run(
+            [*script, "convert", name, str(arguments.model), str(folder / name), *shape],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=arguments.timeout,
+            check=False,
+        )
+        if done.returncode:
+            lines = done.stdout.decode(errors="replace").strip().splitlines()
+            raise WorkerError(f"conversion failed: {lines[-1] if lines else done.returncode}")
+
+    def start(name: str) -> None:
         home = folder / name
-        home.mkdir()
-        try:
-            runtimes.version_of(runtimes.RUNTIMES[name]().package)
-            done = subprocess.run(
-                [*script, "convert", name, str(arguments.model), str(home), *shape],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=arguments.timeout,
-                check=False,
-            )
-            if done.returncode:
-                lines = done.stdout.decode(errors="replace").strip().splitlines()
-                raise WorkerError(f"conversion failed: {lines[-1] if lines else done.returncode}")
-            command = [
-                *script,
-                "serve",
-                name,
-                str(arguments.model),
-                str(home),
-                *shape,
-                str(arguments.threads),
-            ]
-            workers.append(Worker(name, [*command, str(image)], home / "log", arguments.timeout))
-        except (LookupError, WorkerError, subprocess.TimeoutExpired) as error:
-            skipped[name] = str(error).strip("'\"")
-            print(f"  skipped: {skipped[name]}", file=sys.stderr)
+        model = [str(arguments.model), str(home), *shape, str(arguments.threads), str(image)]
+        workers.append(Worker(name, [*script, "serve", name, *model], home / "log", arguments.timeout))
+
+    for verb, step in (("converting for", convert), ("starting", start)):
+        for name in names:
+            if name in skipped:
+                continue
+            begun = time.monotonic()
+            print(f"{verb} {name} ...", end="", file=sys.stderr, flush=True)
+            try:
+                step(name)
+                print(f" {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
+            except (LookupError, WorkerError, subprocess.TimeoutExpired) as error:
+                skipped[name] = str(error).strip("'\"")
+                print(f" skipped: {skipped[name]}", file=sys.stderr, flush=True)
     return workers, skipped
 
 
@@ -248,10 +252,11 @@ def compare(arguments: argparse.Namespace, size: tuple[int, int]) -> Table:
                 for worker in rotated(alive, turn) if alive else []:
                     time.sleep(arguments.rest)
                     try:
-                        rows[worker.name].seconds.append(worker.ask("run")["seconds"])
+                        seconds = worker.ask("run")["seconds"]
+                        rows[worker.name].seconds.append(seconds)
+                        print(f"round {turn + 1}: {worker.name} {seconds:.3f} s", file=sys.stderr, flush=True)
                     except WorkerError as error:
                         drop(worker, error)
-                print(f"round {turn + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
             outputs: dict[str, runtimes.Image] = {}
             for worker in list(alive):
                 try:

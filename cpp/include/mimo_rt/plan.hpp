@@ -18,7 +18,7 @@ inline constexpr std::uint32_t kPlanFormat = 1;
 // How one node is run. `kernel` (transform, order of accumulation) is numeric: a fixed rule chooses it.
 // `block` (how many tiles or pixels one work item takes) is neutral: it changes no bit and is timed.
 struct Tactic {
-  std::string kernel;  // "winograd-f4", "direct", "copy", "concat", "input"
+  std::string kernel;  // "winograd-f4", "winograd-f6-half", "direct", "copy", "concat", "input"
   std::int32_t block = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/file.hpp"
+#include "cpu/half_weights.hpp"
 #include "cpu/program.hpp"
 #include "cpu/tactics.hpp"
 #include "graph/onnx_reader.hpp"
@@ -76,6 +77,7 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
     const std::string_view kernel = cpu::kernel_for(plan.graph, node, options.tactics);
     plan.tactics.push_back({std::string(kernel), cpu::block_candidates(kernel).front()});
   }
+  if (options.precision == "fp16") cpu::take_half_weights(plan);
   auto program = std::make_shared<cpu::Program>(std::move(plan));
   program->tune(options.timer);
   if (!cache.empty()) store(cache, program->plan());

@@ -215,7 +215,7 @@ void Executor::run_winograd(const Node& node, const PackedNode& packed, Step ste
   job.parts = parts_.data();
   job.part_count = static_cast<int>(parts_.size());
   job.depth = packed.depth;
-  job.weights = program_.weights(packed.weights);
+  program_.set_weights(packed, job);
   job.tiles_x = (job.out.width + packed.tile - 1) / packed.tile;
   // As many runs as give every thread the same share, in whole groups of what the micro-kernel takes.
   const auto tiles = static_cast<int>(tiles_y * job.tiles_x);
@@ -232,6 +232,8 @@ void Executor::run_winograd(const Node& node, const PackedNode& packed, Step ste
   pool_.run(runs, [&](int run, int thread) {
     if (begin(run) == begin(run + 1)) return;
     WinogradJob mine = job;
+    mine.next_first = begin(std::min(run + pool_.threads(), runs));
+    mine.next_last = begin(std::min(run + pool_.threads() + 1, runs));
     mine.scratch = scratch + static_cast<std::size_t>(thread) * scratch_floats_;
     kernel(mine, begin(run), begin(run + 1));
   });

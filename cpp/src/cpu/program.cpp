@@ -16,7 +16,8 @@ namespace {
 
 Kernel kernel_by_name(const std::string& name) {
   if (name == kInput) return Kernel::input;
-  if (name == kWinogradF4 || name == kWinogradF6) return Kernel::winograd;
+  if (name == kWinogradF4 || name == kWinogradF6 || name == kWinogradF4Half || name == kWinogradF6Half)
+    return Kernel::winograd;
   if (name == kDirect) return Kernel::direct;
   if (name == kCopy) return Kernel::copy;
   if (name == kConcat) return Kernel::concat;
@@ -142,7 +143,10 @@ std::size_t Program::lay_out_node(std::size_t index, std::size_t at) {
                                              "', which does not fit it; build the plan again");
   }
   packed.block = tactic.block;
-  if (packed.kernel == Kernel::winograd) packed.tile = tactic.kernel == kWinogradF4 ? 4 : 6;
+  if (packed.kernel == Kernel::winograd) {
+    packed.tile = tactic.kernel == kWinogradF4 || tactic.kernel == kWinogradF4Half ? 4 : 6;
+    packed.half_weights = tactic.kernel == kWinogradF4Half || tactic.kernel == kWinogradF6Half;
+  }
   const auto panel = static_cast<std::size_t>(table_->panel);
   const std::size_t outputs = round_up(static_cast<std::size_t>(g.values[node.output].channels), panel);
   packed.bias = at;
@@ -156,8 +160,9 @@ std::size_t Program::lay_out_node(std::size_t index, std::size_t at) {
                                                        static_cast<std::size_t>(table_->lanes)));
     }
     packed.weights = at;
-    at += outputs * static_cast<std::size_t>((packed.tile + 2) * (packed.tile + 2)) *
-          static_cast<std::size_t>(packed.depth);
+    const std::size_t count = outputs * static_cast<std::size_t>((packed.tile + 2) * (packed.tile + 2)) *
+                              static_cast<std::size_t>(packed.depth);
+    at += packed.half_weights ? count / 2 : count;
   } else if (packed.kernel == Kernel::direct) {
     const bool transposed = node.op == Op::conv_transpose;
     packed.phases = transposed ? node.stride : 1;
@@ -209,26 +214,31 @@ void Program::pack_node(std::size_t index) {
   }
   if (packed.kernel == Kernel::winograd) {
     const Weights weights(g, node);
-    float* to = weights_.data() + packed.weights;
     const std::int64_t plane = static_cast<std::int64_t>(packed.depth) * panel;
     const int points = (packed.tile + 2) * (packed.tile + 2);
-    std::fill_n(to, plane * points * panels, 0.0F);
+    const std::int64_t count = plane * points * panels;
+    std::vector<float> wide(packed.half_weights ? static_cast<std::size_t>(count) : 0);
+    float* to = packed.half_weights ? wide.data() : weights_.data() + packed.weights;
+    std::fill_n(to, count, 0.0F);
     double u[kMostPoints];
     for (int o = 0; o < channels; ++o) {
       float* column = to + (o / panel) * plane + o % panel;
       int input = 0, row = 0;
       for (const Part& part : node.parts) {
-        const int count = g.values[part.value].channels;
-        for (int i = 0; i < count; ++i) {
+        const int channels_of_part = g.values[part.value].channels;
+        for (int i = 0; i < channels_of_part; ++i) {
           transform_weights(weights, o, input + i, packed.tile, u);
           for (int xi = 0; xi < points; ++xi) {
             column[xi * panels * plane + static_cast<std::int64_t>(row + i) * panel] =
                 static_cast<float>(u[xi]);
           }
         }
-        input += count;
-        row += (count + table_->lanes - 1) / table_->lanes * table_->lanes;
+        input += channels_of_part;
+        row += (channels_of_part + table_->lanes - 1) / table_->lanes * table_->lanes;
       }
+    }
+    if (packed.half_weights) {
+      table_->narrow(to, reinterpret_cast<std::uint16_t*>(weights_.data() + packed.weights), count);
     }
   } else if (packed.kernel == Kernel::direct) {
     const Weights weights(g, node);
@@ -261,6 +271,14 @@ void Program::pack_node(std::size_t index) {
         }
       }
     }
+  }
+}
+
+void Program::set_weights(const PackedNode& packed, WinogradJob& job) const {
+  if (packed.half_weights) {
+    job.half_weights = reinterpret_cast<const std::uint16_t*>(weights(packed.weights));
+  } else {
+    job.weights = weights(packed.weights);
   }
 }
 
@@ -314,7 +332,7 @@ void Program::tune(const Timer& given) {
       job.parts = &part;
       job.part_count = 1;
       job.depth = packed.depth;
-      job.weights = weights(packed.weights);
+      set_weights(packed, job);
       job.tiles_x = kTilesX;
       job.scratch = memory.data() + row_floats;
       int best = candidates.front();

@@ -36,6 +36,7 @@ struct PackedNode {
   int block = 1;
   int tile = 0;                     // rows of a tile (winograd); 0: none
   int depth = 0;                    // of the transformed pixel (winograd)
+  bool half_weights = false;        // transformed weights are kept in half precision (winograd)
   std::size_t weights = 0;          // offset into Program's weights (winograd)
   std::size_t bias = 0;             // offset into Program's weights; whole panels, zeros where there is none
   int phases = 1;                   // per axis (direct): 2 for a stride-2 transposed convolution
@@ -54,6 +55,7 @@ class Program {
   const Anchors& anchors() const noexcept { return anchors_; }
   const std::vector<PackedNode>& nodes() const noexcept { return nodes_; }
   const float* weights(std::size_t offset) const noexcept { return weights_.data() + offset; }
+  void set_weights(const PackedNode& packed, WinogradJob& job) const;
   using WinogradKernel = void (*)(const WinogradJob& job, int first, int last);
   WinogradKernel winograd(int tile) const;
   bool half() const noexcept { return plan_.key.precision == "fp16"; }

@@ -27,11 +27,17 @@ std::string_view kernel_for(const Graph& graph, const Node& node, std::string_vi
   return tactics == "f4" ? kWinogradF4 : kWinogradF6;
 }
 
+std::string_view with_half_weights(std::string_view kernel) {
+  if (kernel == kWinogradF4) return kWinogradF4Half;
+  if (kernel == kWinogradF6) return kWinogradF6Half;
+  return kernel;
+}
+
 std::span<const int> block_candidates(std::string_view kernel) {
   static constexpr int kTiles[] = {24, 12, 48};
   static constexpr int kPixels[] = {96, 48, 384};
   static constexpr int kRow[] = {1};
-  if (kernel == kWinogradF4 || kernel == kWinogradF6) return kTiles;
+  if (kernel.starts_with("winograd")) return kTiles;
   if (kernel == kDirect) return kPixels;
   return kRow;
 }

@@ -32,6 +32,18 @@ constexpr int kMicroRows = 12;
 constexpr int kMicroRows = 6;
 #endif
 
+// To half precision and back; the largest values are clamped to what it holds.
+template <int kCount>
+HWY_INLINE void round_to_half(V* v) {
+  const D d;
+  const DHalf h;
+  const V most = hn::Set(d, 65504.0F), least = hn::Set(d, -65504.0F);
+#pragma GCC unroll 16
+  for (int p = 0; p < kCount; ++p) {
+    v[p] = hn::PromoteTo(d, hn::DemoteTo(h, hn::Min(hn::Max(v[p], least), most)));
+  }
+}
+
 // Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p *
 // column_stride.
 template <int kCount>
@@ -73,14 +85,7 @@ HWY_INLINE void finish(const Destination& out, int row, int block, int x, int co
       for (int p = 0; p < kCount; ++p) v[p] = hn::Mul(v[p], operand[p]);
     }
   }
-  if (out.half) {
-    const DHalf h;
-    const V most = hn::Set(d, 65504.0F), least = hn::Set(d, -65504.0F);
-#pragma GCC unroll 16
-    for (int p = 0; p < kCount; ++p) {
-      v[p] = hn::PromoteTo(d, hn::DemoteTo(h, hn::Min(hn::Max(v[p], least), most)));
-    }
-  }
+  if (out.half) round_to_half<kCount>(v);
   float* to = out.rows[row] + block * out.block_stride + static_cast<std::ptrdiff_t>(x) * kLanes;
   if (plain) {
 #pragma GCC unroll 16

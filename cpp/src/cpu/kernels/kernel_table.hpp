@@ -51,8 +51,11 @@ struct WinogradJob {
   const SourcePart* parts = nullptr;
   int part_count = 0;
   int depth = 0;  // floats of one transformed pixel: channels of all parts, padded but for the last
-  const float* weights = nullptr;  // [(t + 2)^2][panel][depth][panel width]
+  const float* weights = nullptr;               // [(t + 2)^2][panel][depth][panel width]
+  const std::uint16_t* half_weights = nullptr;  // the same in half precision, in place of `weights`
   int tiles_x = 0;
+  int next_first = 0,
+      next_last = 0;         // tiles of the run that this thread is likely to take next; changes no bit
   float* scratch = nullptr;  // of the running thread: see winograd_scratch
 };
 
@@ -119,6 +122,7 @@ struct WinogradBuffers {
   std::ptrdiff_t line = 0;    // tile + 2 of them
   std::ptrdiff_t point = 0;   // tile + 3 of them
   std::ptrdiff_t stride = 0;  // from one tile of a point to the next
+  std::ptrdiff_t panel = 0;   // one of them: weights widened from half precision
 };
 inline WinogradBuffers winograd_buffers(int tiles, int columns, int depth, int outputs, int lanes) {
   WinogradBuffers size;
@@ -126,6 +130,7 @@ inline WinogradBuffers winograd_buffers(int tiles, int columns, int depth, int o
   size.line = (channels * columns + 31) / 32 * 32 + 16;
   size.stride = (channels + 15) / 16 * 16 + 8;
   size.point = tiles * size.stride;
+  size.panel = std::ptrdiff_t{2} * lanes * depth;
   return size;
 }
 
@@ -134,7 +139,7 @@ inline std::size_t winograd_scratch(const KernelTable& table, int tile, int tile
   const int rows = (tiles + table.micro_rows - 1) / table.micro_rows * table.micro_rows;
   const int padded = (outputs + table.panel - 1) / table.panel * table.panel;
   const WinogradBuffers size = winograd_buffers(rows, rows * (tile + 2), depth, padded, table.lanes);
-  return static_cast<std::size_t>((tile + 2) * size.line + (tile + 3) * size.point) + 64;
+  return static_cast<std::size_t>((tile + 2) * size.line + (tile + 3) * size.point + size.panel) + 64;
 }
 
 // The instruction sets that are compiled in, best first, and those of them that this processor runs.

@@ -116,31 +116,27 @@ HWY_INLINE void product(const float* HWY_RESTRICT a, std::ptrdiff_t a_stride, co
   }
 }
 
-// The rows that a run reads and writes lie far apart, in too many streams for the processor to foresee, and
-// short of arithmetic the transforms would wait for every one of them. So each step asks for what one a
-// little further on will touch. Prefetching past the end of a row is harmless.
-constexpr int kLine = 16;          // floats of a cache line
-constexpr int kColumnsAhead = 16;  // of the vertical input transform
-constexpr int kTilesAhead = 2;     // of the vertical output transform
-
-template <int kPixels>
-HWY_INLINE void prefetch_pixels(const float* from) {
-#pragma GCC unroll 8
-  for (int at = 0; at < kPixels * kLanes; at += kLine) hwy::Prefetch(from + at);
-}
-
-// What `finish` will touch for `kPixels` pixels from column x on of one row and block. The row is not null.
-template <int kPixels>
-HWY_INLINE void prefetch_destination(const Destination& out, int row, int block, int x) {
-  prefetch_pixels<kPixels>(out.rows[row] + block * out.block_stride +
-                           static_cast<std::ptrdiff_t>(x) * kLanes);
-  for (int s = 0; s < out.step_count; ++s) {
-    const EpilogueStep& step = out.steps[s];
-    if (step.kind == EpilogueKind::relu) continue;
-    prefetch_pixels<kPixels>(step.rows[row] + block * step.block_stride +
-                             static_cast<std::ptrdiff_t>(x >> step.up) * kLanes);
+// Weights of one panel from half precision: once for all tiles of a run, so that it costs a few percent and
+// the products are the same code.
+HWY_INLINE const float* widen_panel(const std::uint16_t* from, std::ptrdiff_t count, float* to) {
+  const D d;
+  const DHalf h;
+  const auto* in = reinterpret_cast<const hwy::float16_t*>(from);
+  for (std::ptrdiff_t i = 0; i < count; i += kLanes) {
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(h, in + i)), d, to + i);
   }
+  return to;
 }
+
+// The rows that a run reads and writes lie far apart, in too many streams for the processor to foresee, and
+// short of arithmetic the vertical transforms would wait for every one of them. The products leave memory
+// idle: beside each of them a few cache lines are asked for that the next vertical transforms will touch.
+// Asking for what lies past the end of a row is harmless.
+constexpr int kLine = 16;  // floats of a cache line
+constexpr int kColumnsAhead =
+    16;  // of the vertical input transform, whose rows have not always been asked for
+constexpr int kLinesAProduct = 8;
+constexpr int kFirstLineAhead = 2;  // of a run, so that what comes is not gone again when it is needed
 
 // Tiles of a run that lie side by side in one row of tiles.
 struct Segment {
@@ -173,6 +169,7 @@ struct Buffers {
   float* points = nullptr;
   std::ptrdiff_t point = 0;   // floats from one point to the next
   std::ptrdiff_t stride = 0;  // floats from one tile of a point to the next
+  float* panel = nullptr;     // weights of one panel, where they are kept in half precision
 };
 
 // Rows of the source to lines.
@@ -255,37 +252,203 @@ HWY_INLINE void horizontal_output(const WinogradJob& job, int first, int last, c
   }
 }
 
-// Lines to the rows of the destination.
-template <typename F>
-HWY_INLINE void vertical_output(const WinogradJob& job, int first, int last, const Buffers& b) {
+// What follows a convolution most often, and all else.
+enum class Ending : std::uint8_t { relu, add, any };
+
+inline Ending ending_of(const Destination& out) {
+  if (out.step_count != 1 || out.half) return Ending::any;
+  if (out.steps[0].kind == EpilogueKind::relu) return Ending::relu;
+  return out.steps[0].kind == EpilogueKind::add && out.steps[0].up == 0 ? Ending::add : Ending::any;
+}
+
+// Bias and epilogue of one column of a tile: destination rows row, row + 1, ... of one channel block.
+template <int kRows>
+HWY_INLINE void finish_column(const Destination& out, int row, int block, int x, V* v) {
   const D d;
-  for (Segment s; next_segment<F>(job, first, last, s);) {
-    for (int block = 0; block < job.out.blocks; ++block) {
-      const float* from = b.lines + block * b.block_stride + static_cast<std::ptrdiff_t>(s.column) * kLanes;
-      for (int tx = s.tx; tx < s.tx + s.count; ++tx) {
-        const int x = F::kOut * tx, count = std::min(F::kOut, job.out.width - x);
-        V pixels[F::kOut][F::kOut];
-        for (int j = 0; j < F::kOut; ++j) {
-          V column[F::kIn], made[F::kOut];
+  const V bias = hn::LoadU(d, out.bias + static_cast<std::ptrdiff_t>(block) * kLanes);
 #pragma GCC unroll 8
-          for (int i = 0; i < F::kIn; ++i) column[i] = hn::LoadU(d, from + i * b.line);
-          F::output(column, made);
+  for (int i = 0; i < kRows; ++i) v[i] = hn::Add(v[i], bias);
+  for (int s = 0; s < out.step_count; ++s) {
+    const EpilogueStep& step = out.steps[s];
+    const std::ptrdiff_t at = block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes;
 #pragma GCC unroll 8
-          for (int i = 0; i < F::kOut; ++i) pixels[i][j] = made[i];
-          from += kLanes;
-        }
-        for (int i = 0; i < F::kOut; ++i) {
-          const int row = F::kOut * s.ty + i;
-          if (job.out.rows[row] == nullptr) continue;
-          prefetch_destination<F::kOut>(job.out, row, block, x + kTilesAhead * F::kOut);
-          finish<F::kOut>(job.out, row, block, x, 1, count, pixels[i]);
-          if (tx == 0) clear_left(job.out, row, block);
-          if (tx == job.tiles_x - 1) clear_right(job.out, row, block);
+    for (int i = 0; i < kRows; ++i) {
+      if (step.kind == EpilogueKind::relu) {
+        v[i] = hn::Max(v[i], hn::Zero(d));
+      } else if (step.rows[row + i] != nullptr) {
+        const V operand = hn::LoadU(d, step.rows[row + i] + at);
+        v[i] = step.kind == EpilogueKind::add ? hn::Add(v[i], operand) : hn::Mul(v[i], operand);
+      }
+    }
+  }
+  if (out.half) round_to_half<kRows>(v);
+  const std::ptrdiff_t at = block * out.block_stride + static_cast<std::ptrdiff_t>(x) * kLanes;
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+    if (out.rows[row + i] != nullptr) hn::StoreU(v[i], d, out.rows[row + i] + at);
+  }
+}
+
+// Columns [x, end) of one channel block of a row of tiles, one by one so that all of a column stays in
+// registers. kEnding: but for `any`, no row hangs over the image.
+template <typename F, Ending kEnding>
+HWY_INLINE void output_columns(const Destination& out, int row, int block, int x, int end, const float* from,
+                               std::ptrdiff_t line) {
+  const D d;
+  const V bias = hn::LoadU(d, out.bias + static_cast<std::ptrdiff_t>(block) * kLanes);
+  float* to[F::kOut];
+  const float* operand[F::kOut];
+  for (int i = 0; i < F::kOut; ++i) {
+    if constexpr (kEnding != Ending::any) to[i] = out.rows[row + i] + block * out.block_stride;
+    if constexpr (kEnding == Ending::add) {
+      operand[i] = out.steps[0].rows[row + i] + block * out.steps[0].block_stride;
+    }
+  }
+  for (; x < end; ++x, from += kLanes) {
+    V lines[F::kIn], made[F::kOut];
+#pragma GCC unroll 8
+    for (int i = 0; i < F::kIn; ++i) lines[i] = hn::LoadU(d, from + i * line);
+    F::output(lines, made);
+    if constexpr (kEnding == Ending::any) {
+      finish_column<F::kOut>(out, row, block, x, made);
+    } else {
+      const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(x) * kLanes;
+#pragma GCC unroll 8
+      for (int i = 0; i < F::kOut; ++i) {
+        const V v = hn::Add(made[i], bias);
+        if constexpr (kEnding == Ending::relu) {
+          hn::StoreU(hn::Max(v, hn::Zero(d)), d, to[i] + at);
+        } else {
+          hn::StoreU(hn::Add(v, hn::LoadU(d, operand[i] + at)), d, to[i] + at);
         }
       }
     }
   }
 }
+
+// Lines to the rows of the destination.
+template <typename F>
+HWY_INLINE void vertical_output(const WinogradJob& job, int first, int last, const Buffers& b) {
+  for (Segment s; next_segment<F>(job, first, last, s);) {
+    const int row = F::kOut * s.ty, x = F::kOut * s.tx, end = std::min(x + F::kOut * s.count, job.out.width);
+    Ending ending = ending_of(job.out);
+    for (int i = 0; i < F::kOut; ++i) {
+      if (job.out.rows[row + i] == nullptr) ending = Ending::any;
+    }
+    for (int block = 0; block < job.out.blocks; ++block) {
+      const float* from = b.lines + block * b.block_stride + static_cast<std::ptrdiff_t>(s.column) * kLanes;
+      switch (ending) {
+        case Ending::relu:
+          output_columns<F, Ending::relu>(job.out, row, block, x, end, from, b.line);
+          break;
+        case Ending::add:
+          output_columns<F, Ending::add>(job.out, row, block, x, end, from, b.line);
+          break;
+        case Ending::any:
+          output_columns<F, Ending::any>(job.out, row, block, x, end, from, b.line);
+          break;
+      }
+      for (int i = 0; i < F::kOut; ++i) {
+        if (job.out.rows[row + i] == nullptr) continue;
+        if (x == 0) clear_left(job.out, row + i, block);
+        if (end == job.out.width) clear_right(job.out, row + i, block);
+      }
+    }
+  }
+}
+
+// Stretches of the rows that `vertical_output` touches for tiles [first, last), in about its order.
+template <typename F>
+class OutputRows {
+ public:
+  OutputRows(const WinogradJob& job, int first, int last) : job_(job), first_(first), last_(last) {
+    next_segment<F>(job_, first_, last_, s_);
+  }
+  // False after the last.
+  bool next(const float*& from, const float*& end) {
+    for (; s_.count > 0; advance()) {
+      const int row = F::kOut * s_.ty + row_;
+      const EpilogueStep own{EpilogueKind::add, job_.out.rows, job_.out.block_stride, 0};
+      const EpilogueStep& step = step_ < 0 ? own : job_.out.steps[step_];
+      if (step.kind == EpilogueKind::relu || step.rows[row] == nullptr) continue;
+      const float* block = step.rows[row] + block_ * step.block_stride;
+      from = block + static_cast<std::ptrdiff_t>((F::kOut * s_.tx) >> step.up) * kLanes;
+      end = block + static_cast<std::ptrdiff_t>((F::kOut * (s_.tx + s_.count)) >> step.up) * kLanes;
+      advance();
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  void advance() {
+    if (++step_ < job_.out.step_count) return;
+    step_ = -1;
+    if (++row_ < F::kOut) return;
+    row_ = 0;
+    if (++block_ < job_.out.blocks) return;
+    block_ = 0;
+    next_segment<F>(job_, first_, last_, s_);
+  }
+  const WinogradJob& job_;
+  int first_, last_;
+  Segment s_;
+  int block_ = 0, row_ = 0, step_ = -1;  // step -1: the destination itself
+};
+
+// Stretches of the rows that `vertical_input` reads for tiles [first, last), in its order.
+template <typename F>
+class InputRows {
+ public:
+  InputRows(const WinogradJob& job, int first, int last) : job_(job), first_(first), last_(last) {
+    next_segment<F>(job_, first_, last_, s_);
+  }
+  // False after the last.
+  bool next(const float*& from, const float*& end) {
+    if (s_.count <= 0) return false;
+    const SourcePart& part = job_.parts[part_];
+    from = part.rows[F::kOut * s_.ty + row_] + block_ * part.block_stride +
+           static_cast<std::ptrdiff_t>(F::kOut) * s_.tx * kLanes;
+    end = from + static_cast<std::ptrdiff_t>(F::kOut) * s_.count * kLanes;
+    advance();
+    return true;
+  }
+
+ private:
+  void advance() {
+    if (++row_ < F::kIn) return;
+    row_ = 0;
+    if (++block_ * kLanes < job_.parts[part_].channels) return;
+    block_ = 0;
+    if (++part_ < job_.part_count) return;
+    part_ = 0;
+    next_segment<F>(job_, first_, last_, s_);
+  }
+  const WinogradJob& job_;
+  int first_, last_;
+  Segment s_;
+  int part_ = 0, block_ = 0, row_ = 0;
+};
+
+// Asks for the cache lines of such stretches, a few at a time: into the second-level cache, for the first one
+// is the products'.
+template <typename Rows>
+class Ahead {
+ public:
+  explicit Ahead(const Rows& rows) : rows_(rows) {}
+  // False when there is nothing left to ask for.
+  HWY_INLINE bool ask(int lines) {
+    for (; lines > 0; --lines, at_ += kLine) {
+      if (at_ >= end_ && !rows_.next(at_, end_)) return false;
+      __builtin_prefetch(at_, 0, 2);
+    }
+    return true;
+  }
+
+ private:
+  Rows rows_;
+  const float *at_ = nullptr, *end_ = nullptr;
+};
 
 // Line by line of the transformed tiles: its points, their products, and back. The products of a point are
 // written where the inputs of the point before it were.
@@ -304,15 +467,21 @@ void run(const WinogradJob& job, int first, int last) {
   b.points = b.lines + F::kIn * b.line;
   b.point = size.point;
   b.stride = size.stride;
+  b.panel = b.points + (F::kIn + 1) * b.point;
   vertical_input<F>(job, first, last, b);
-  const float* w = job.weights;
+  Ahead output{OutputRows<F>(job, first, last)};
+  Ahead input{InputRows<F>(job, job.next_first, job.next_last)};
+  std::ptrdiff_t at = 0;
   for (int i = 0; i < F::kIn; ++i) {
     float* line = b.lines + i * b.line;
     horizontal_input<F>(job, first, last, b, line);
     for (int j = 0; j < F::kIn; ++j) {
       float* made = b.points + j * b.point;
-      for (int panel = 0; panel < panels; ++panel, w += weights) {
+      for (int panel = 0; panel < panels; ++panel, at += weights) {
+        const float* w = job.half_weights == nullptr ? job.weights + at
+                                                     : widen_panel(job.half_weights + at, weights, b.panel);
         for (int t = 0; t < tiles; t += kMicroRows) {
+          if (i >= kFirstLineAhead && !output.ask(kLinesAProduct)) input.ask(kLinesAProduct);
           product(made + b.point + t * b.stride, b.stride, w, job.depth, made + t * b.stride + panel * kPanel,
                   b.stride);
         }

@@ -256,7 +256,7 @@ HWY_INLINE void horizontal_output(const WinogradJob& job, int first, int last, c
 enum class Ending : std::uint8_t { relu, add, any };
 
 inline Ending ending_of(const Destination& out) {
-  if (out.step_count != 1 || out.half) return Ending::any;
+  if (out.step_count != 1) return Ending::any;
   if (out.steps[0].kind == EpilogueKind::relu) return Ending::relu;
   return out.steps[0].kind == EpilogueKind::add && out.steps[0].up == 0 ? Ending::add : Ending::any;
 }
@@ -290,8 +290,9 @@ HWY_INLINE void finish_column(const Destination& out, int row, int block, int x,
 }
 
 // Columns [x, end) of one channel block of a row of tiles, one by one so that all of a column stays in
-// registers. kEnding: but for `any`, no row hangs over the image.
-template <typename F, Ending kEnding>
+// registers. kEnding: but for `any`, no row hangs over the image. kHalf: out.half, where kEnding is not
+// `any`.
+template <typename F, Ending kEnding, bool kHalf = false>
 HWY_INLINE void output_columns(const Destination& out, int row, int block, int x, int end, const float* from,
                                std::ptrdiff_t line) {
   const D d;
@@ -315,15 +316,29 @@ HWY_INLINE void output_columns(const Destination& out, int row, int block, int x
       const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(x) * kLanes;
 #pragma GCC unroll 8
       for (int i = 0; i < F::kOut; ++i) {
-        const V v = hn::Add(made[i], bias);
+        made[i] = hn::Add(made[i], bias);
         if constexpr (kEnding == Ending::relu) {
-          hn::StoreU(hn::Max(v, hn::Zero(d)), d, to[i] + at);
+          made[i] = hn::Max(made[i], hn::Zero(d));
         } else {
-          hn::StoreU(hn::Add(v, hn::LoadU(d, operand[i] + at)), d, to[i] + at);
+          made[i] = hn::Add(made[i], hn::LoadU(d, operand[i] + at));
         }
+        if constexpr (kHalf) round_to_half<1>(made + i);
+        hn::StoreU(made[i], d, to[i] + at);
       }
     }
   }
+}
+
+template <typename F>
+HWY_INLINE void output_columns(Ending ending, const Destination& out, int row, int block, int x, int end,
+                               const float* from, std::ptrdiff_t line) {
+  if (ending == Ending::any) return output_columns<F, Ending::any>(out, row, block, x, end, from, line);
+  if (ending == Ending::relu) {
+    if (out.half) return output_columns<F, Ending::relu, true>(out, row, block, x, end, from, line);
+    return output_columns<F, Ending::relu>(out, row, block, x, end, from, line);
+  }
+  if (out.half) return output_columns<F, Ending::add, true>(out, row, block, x, end, from, line);
+  output_columns<F, Ending::add>(out, row, block, x, end, from, line);
 }
 
 // Lines to the rows of the destination.
@@ -337,17 +352,7 @@ HWY_INLINE void vertical_output(const WinogradJob& job, int first, int last, con
     }
     for (int block = 0; block < job.out.blocks; ++block) {
       const float* from = b.lines + block * b.block_stride + static_cast<std::ptrdiff_t>(s.column) * kLanes;
-      switch (ending) {
-        case Ending::relu:
-          output_columns<F, Ending::relu>(job.out, row, block, x, end, from, b.line);
-          break;
-        case Ending::add:
-          output_columns<F, Ending::add>(job.out, row, block, x, end, from, b.line);
-          break;
-        case Ending::any:
-          output_columns<F, Ending::any>(job.out, row, block, x, end, from, b.line);
-          break;
-      }
+      output_columns<F>(ending, job.out, row, block, x, end, from, b.line);
       for (int i = 0; i < F::kOut; ++i) {
         if (job.out.rows[row + i] == nullptr) continue;
         if (x == 0) clear_left(job.out, row + i, block);

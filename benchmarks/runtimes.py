@@ -182,7 +182,7 @@ class Ncnn(_Base):
     def convert(self, model: Path, folder: Path, height: int, width: int) -> None:
         copy = folder / "model.onnx"  # the converter writes beside its input
         shutil.copyfile(model, copy)
-        # The converter runs the network in a way that takes 15 GB at 1280x720; what it writes fits every size.
+        # The converter runs the network, which takes 15 GB at 1280x720. What it writes fits every size.
         _call(_script("pnnx"), copy.name, "inputshape=[1,3,64,64]", "fp16=0", folder=folder)
 
     def load(self, model: Path, folder: Path, threads: int, image: Image) -> None:

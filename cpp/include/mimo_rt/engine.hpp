@@ -19,7 +19,9 @@ namespace mimo_rt {
 using Timer = std::function<double(std::string_view label, const std::function<void()>& run)>;
 
 struct BuildOptions {
-  std::string precision = "fp32";  // or "fp16": activations in half precision, arithmetic in single
+  // "fp32", or "fp16": activations in half precision, weights too where a picture shows no difference,
+  // arithmetic in single.
+  std::string precision = "fp32";
   std::string target;  // instruction set by name ("AVX2"); empty: the best that this processor has
   // "fixed": the numeric rule. "f4": smaller Winograd tiles, slower, with a third of the rounding error.
   // "direct": direct convolution everywhere, slower, whose rounding reaches no further than the receptive

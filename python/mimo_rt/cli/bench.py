@@ -69,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--tactics", metavar="NAME", help="fixed (default), f4 or direct: which kernels, from fast to exact"
     )
     build.add_argument(
-        "--fp16", action="store_true", help="activations in half precision, arithmetic in single"
+        "--fp16", action="store_true", help="rows and weights in half precision, arithmetic in single"
     )
     build.add_argument("--noCache", action="store_true", help="build anew, and keep no plan in the cache")
     build.add_argument("--skipInference", action="store_true", help="stop once the engine is built and saved")

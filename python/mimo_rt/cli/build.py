@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="PLAN", help="where to write the plan")
     parser.add_argument("--backend", default="auto", help="auto (default) or cpu")
     parser.add_argument(
-        "--precision", default="fp32", help="fp32 (default), or fp16: carried rows in half the memory"
+        "--precision", default="fp32", help="fp32 (default), or fp16: half the memory for rows and weights"
     )
     parser.add_argument(
         "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"

@@ -37,7 +37,7 @@ class Engine:
         cache_folder: str = "",
         timer: Callable[[str, Callable[[], None]], float] | None = None,
     ) -> Engine:
-        """From the path of an ONNX file, or its bytes. tactics: "fixed", "f4" or "direct"."""
+        """From the path of an ONNX file, or its bytes. tactics: "fixed", "f4", "direct" or "search"."""
 
     @staticmethod
     def load(plan: str | bytes) -> Engine:

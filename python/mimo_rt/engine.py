@@ -151,14 +151,15 @@ def build(
     """Make an Engine from a model.
 
     model: path of an ONNX file, its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
-    backend: "auto" or "cpu". precision: "fp32", or "fp16", which rounds what layers pass on to half precision
-    and carries it in half the memory, and keeps weights in half precision where that moves the result on a
-    picture made for it by less than would cost 0.01 dB at 40 dB; arithmetic stays in single precision, and
-    takes a little longer. target: an instruction set by name
-    ("AVX2"), None for the best that this processor has. tactics: "fixed" (the fastest kernels, by a fixed
-    rule), "f4" (a smaller Winograd transform: slower, a third of the rounding error) or "direct" (direct
-    convolution everywhere, the reference). cache: keep the plan in the user's cache folder, and take it from
-    there if it is the very same.
+    backend: "auto" or "cpu". precision: "fp32", or "fp16", which rounds what layers pass on to half
+    precision and carries it in half the memory, and keeps weights in half precision where that moves the
+    result on a picture made for it by less than would cost 0.01 dB at 40 dB; arithmetic stays in single
+    precision, and takes a little longer. target: an instruction set by name ("AVX2"), None for the best
+    that this processor has. tactics: "fixed" (the fastest kernels, by a fixed rule), "f4" (a smaller
+    Winograd transform: slower, a third of the rounding error), "direct" (direct convolution everywhere, the
+    reference) or "search" (for each layer the fastest of these by the clock: the bits then depend on the
+    machine that built the plan). cache: keep the plan in the user's cache folder, and take it from there if
+    it is the very same.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,
     precision, target or tactics are not to be had here.

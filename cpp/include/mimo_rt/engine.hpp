@@ -25,7 +25,8 @@ struct BuildOptions {
   std::string target;  // instruction set by name ("AVX2"); empty: the best that this processor has
   // "fixed": the numeric rule. "f4": smaller Winograd tiles, slower, with a third of the rounding error.
   // "direct": direct convolution everywhere, slower, whose rounding reaches no further than the receptive
-  // field; for reference and comparison.
+  // field; for reference and comparison. "search": for each layer the fastest of these by the clock, so that
+  // the bits depend on the machine that built the plan.
   std::string tactics = "fixed";
   Timer timer;  // of the neutral tactics; empty: the clock
 

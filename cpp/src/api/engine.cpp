@@ -7,6 +7,7 @@
 #include "core/file.hpp"
 #include "cpu/half_weights.hpp"
 #include "cpu/program.hpp"
+#include "cpu/search.hpp"
 #include "cpu/tactics.hpp"
 #include "graph/onnx_reader.hpp"
 #include "mimo_rt/error.hpp"
@@ -40,9 +41,10 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
                        "the precision '" + options.precision.substr(0, 40) +
                            "' is not supported by the CPU backend; use 'fp32' or 'fp16'");
   }
-  if (options.tactics != "fixed" && options.tactics != "f4" && options.tactics != "direct") {
-    throw BackendError("backend.tactics",
-                       "tactics are 'fixed', 'f4' or 'direct', not '" + options.tactics.substr(0, 40) + "'");
+  const bool search = options.tactics == "search";
+  if (!search && options.tactics != "fixed" && options.tactics != "f4" && options.tactics != "direct") {
+    throw BackendError("backend.tactics", "tactics are 'fixed', 'f4', 'direct' or 'search', not '" +
+                                              options.tactics.substr(0, 40) + "'");
   }
   const std::string target = choose_target(options.target);
   // What identifies the model: the ONNX bytes, and the weights as read where they lie in other files.
@@ -74,9 +76,10 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
   plan.producer = "mimo_rt " MIMO_RT_VERSION;
   plan.graph = graph ? *std::move(graph) : read_onnx(onnx, folder);
   for (const Node& node : plan.graph.nodes) {
-    const std::string_view kernel = cpu::kernel_for(plan.graph, node, options.tactics);
+    const std::string_view kernel = cpu::kernel_for(plan.graph, node, search ? "fixed" : options.tactics);
     plan.tactics.push_back({std::string(kernel), cpu::block_candidates(kernel).front()});
   }
+  if (search) cpu::search_tactics(plan);
   if (options.precision == "fp16") cpu::take_half_weights(plan);
   auto program = std::make_shared<cpu::Program>(std::move(plan));
   program->tune(options.timer);

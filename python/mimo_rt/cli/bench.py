@@ -66,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--target", metavar="NAME", help="instruction set to build for (default: the best one here)"
     )
     build.add_argument(
-        "--tactics", metavar="NAME", help="fixed (default), f4 or direct: which kernels, from fast to exact"
+        "--tactics", metavar="NAME", help="fixed (default), f4, direct or search: which kernels"
     )
     build.add_argument(
         "--fp16", action="store_true", help="rows and weights in half precision, arithmetic in single"

@@ -29,7 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"
     )
-    parser.add_argument("--tactics", default="fixed", help="fixed (default), f4 or direct, the reference")
+    parser.add_argument(
+        "--tactics",
+        default="fixed",
+        help="fixed (default), f4, direct (the reference) or search (by the clock)",
+    )
     parser.add_argument(
         "--no-cache", dest="cache", action="store_false", help="neither read nor write the plan cache"
     )

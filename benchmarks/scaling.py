@@ -33,7 +33,7 @@ from mimo_rt.cli import options
 from mimo_rt.sizes import format_bytes
 
 SIZES = ((256, 256), (720, 1280), (1080, 1920))
-BAND = 96  # rows of one step, the default
+BAND = 192  # rows of one step, the default from 8 threads on
 COUNTED_THREADS = (1, 2, 16, 64)
 
 

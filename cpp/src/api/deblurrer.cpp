@@ -22,10 +22,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Without a bound: bands as high as this many bytes allow. Larger bands read the packed weights less often;
-// beyond some hundred rows that brings nothing more.
-constexpr std::size_t kDefaultBytes = std::size_t{1} << 30;
-constexpr std::int64_t kDefaultRows = 96;
+// Without a bound: bands of so many rows a thread, within limits, and in very wide images less where they
+// would take more bytes than these. Higher bands read the packed weights less often, which saves two threads
+// a percent or two, and give many threads enough to share out.
+constexpr std::size_t kDefaultBytes = std::size_t{750} << 20;
+constexpr std::int64_t kRowsAThread = 24, kLeastRows = 48, kMostRows = 192;
 
 constexpr std::chrono::milliseconds kBetweenReports{20};
 
@@ -105,7 +106,8 @@ struct Deblurrer::State {
   std::int64_t band_for(std::int64_t height, std::int64_t width) const {
     const std::int64_t unit = program().anchors().unit;
     const std::size_t bound = options.memory > 0 ? options.memory : kDefaultBytes;
-    const std::int64_t rows = std::min((height + unit - 1) / unit * unit, kDefaultRows);
+    const std::int64_t wanted = std::clamp(kRowsAThread * pool.threads(), kLeastRows, kMostRows);
+    const std::int64_t rows = std::min((height + unit - 1) / unit * unit, wanted);
     const std::size_t least = bytes_for(height, width, unit);
     if (least > bound) {
       if (options.memory == 0) return unit;

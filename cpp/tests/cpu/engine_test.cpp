@@ -211,11 +211,11 @@ TEST(Deblurrer, HoldsItsMemoryBoundAndChangesNoBit) {
   const Engine engine = small_engine();
   const Image<std::uint8_t> image = noise<std::uint8_t>(301, 203, 3);
   Image<std::uint8_t> expected(301, 203, 3), actual(301, 203, 3);
-  Deblurrer free(engine, {2, 0});
+  Deblurrer free(engine, {4, 0});
   free.run(image.view(), expected.view());
   std::size_t least = 0;
   try {
-    Deblurrer(engine, {2, 1}).run(image.view(), actual.view());
+    Deblurrer(engine, {4, 1}).run(image.view(), actual.view());
     FAIL() << "one byte was enough";
   } catch (const MemoryLimitError& e) {
     EXPECT_EQ(e.code(), "memory.bound");
@@ -224,7 +224,7 @@ TEST(Deblurrer, HoldsItsMemoryBoundAndChangesNoBit) {
     ASSERT_NE(at, std::string::npos) << text;
     least = static_cast<std::size_t>(std::stoul(text.substr(at + 9))) << 20;
   }
-  Deblurrer tight(engine, {2, least});
+  Deblurrer tight(engine, {4, least});
   EXPECT_LE(tight.memory_for(301, 203), least);
   EXPECT_LT(tight.memory_for(301, 203), free.memory_for(301, 203));
   tight.run(image.view(), actual.view());

@@ -132,10 +132,9 @@ HWY_INLINE const float* widen_panel(const std::uint16_t* from, std::ptrdiff_t co
 // short of arithmetic the vertical transforms would wait for every one of them. The products leave memory
 // idle: beside each of them a few cache lines are asked for that the next vertical transforms will touch.
 // Asking for what lies past the end of a row is harmless.
-constexpr int kLine = 16;  // floats of a cache line
-constexpr int kColumnsAhead =
-    16;  // of the vertical input transform, whose rows have not always been asked for
-constexpr int kLinesAProduct = 8;
+constexpr int kLine = 16;           // floats of a cache line
+constexpr int kColumnsAhead = 16;   // of the vertical input transform: its rows may not have been asked for
+constexpr int kLinesAProduct = 8;   // cache lines
 constexpr int kFirstLineAhead = 2;  // of a run, so that what comes is not gone again when it is needed
 
 // Tiles of a run that lie side by side in one row of tiles.
@@ -435,8 +434,15 @@ class InputRows {
   int part_ = 0, block_ = 0, row_ = 0;
 };
 
-// Asks for the cache lines of such stretches, a few at a time: into the second-level cache, for the first one
-// is the products'.
+HWY_INLINE void prefetch_to_second_level(const float* from) {
+#if HWY_COMPILER_MSVC
+  hwy::Prefetch(from);
+#else
+  __builtin_prefetch(from, 0, 2);
+#endif
+}
+
+// Asks for the cache lines of such stretches, a few at a time; the first-level cache is the products'.
 template <typename Rows>
 class Ahead {
  public:
@@ -445,7 +451,7 @@ class Ahead {
   HWY_INLINE bool ask(int lines) {
     for (; lines > 0; --lines, at_ += kLine) {
       if (at_ >= end_ && !rows_.next(at_, end_)) return false;
-      __builtin_prefetch(at_, 0, 2);
+      prefetch_to_second_level(at_);
     }
     return true;
   }

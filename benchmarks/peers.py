@@ -179,20 +179,19 @@ def rotated(items: Sequence[T], turn: int) -> list[T]:
 
 
 def _start(
-    names: Sequence[str], arguments: argparse.Namespace, size: tuple[int, int], folder: Path, image: Path
+    names: Sequence[str], arguments: argparse.Namespace, folder: Path, image: Path
 ) -> tuple[list[Worker], dict[str, str]]:
     """Converts for every runtime, then starts every runtime, one after another; those that fail go to the
     second result. All conversions come first, for a converter may want as much memory as is left at all."""
     workers: list[Worker] = []
     skipped: dict[str, str] = {}
     script = [sys.executable, str(ROOT / "benchmarks" / "runtimes.py")]
-    shape = [str(size[0]), str(size[1])]
 
     def convert(name: str) -> None:
         runtimes.version_of(runtimes.RUNTIMES[name]().package)
         (folder / name).mkdir()
         done = subprocess.run(
-            [*script, "convert", name, str(arguments.model), str(folder / name), *shape],
+            [*script, "convert", name, str(arguments.model), str(folder / name)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=arguments.timeout,
@@ -204,7 +203,7 @@ def _start(
 
     def start(name: str) -> None:
         home = folder / name
-        model = [str(arguments.model), str(home), *shape, str(arguments.threads), str(image)]
+        model = [str(arguments.model), str(home), str(arguments.threads), str(image)]
         workers.append(Worker(name, [*script, "serve", name, *model], home / "log", arguments.timeout))
 
     for verb, step in (("converting for", convert), ("starting", start)):
@@ -229,7 +228,7 @@ def compare(arguments: argparse.Namespace, size: tuple[int, int]) -> Table:
         folder = Path(name)
         image = folder / "input.npy"
         np.save(image, picture(height, width))
-        workers, skipped = _start(arguments.runtimes, arguments, size, folder, image)
+        workers, skipped = _start(arguments.runtimes, arguments, folder, image)
         rows = {
             w.name: Row(w.name, w.greeting["title"], w.greeting["version"], w.greeting["variant"])
             for w in workers

@@ -1,7 +1,7 @@
 """The runtimes that benchmarks/peers.py compares, each behind one small interface, one process each.
 
-    python benchmarks/runtimes.py convert NAME MODEL.onnx FOLDER HEIGHT WIDTH
-    python benchmarks/runtimes.py serve NAME MODEL.onnx FOLDER HEIGHT WIDTH THREADS INPUT.npy
+    python benchmarks/runtimes.py convert NAME MODEL.onnx FOLDER
+    python benchmarks/runtimes.py serve NAME MODEL.onnx FOLDER THREADS INPUT.npy
 
 `convert` makes the file that the runtime loads (ours: a plan), in a process of its own, so that a converter's
 memory is not counted as the runtime's. `serve` loads it, warms up, prints one JSON line, then answers one
@@ -46,7 +46,7 @@ class Runtime(Protocol):
     variant: str
     """How it is set up where it leaves a choice; empty otherwise."""
 
-    def convert(self, model: Path, folder: Path, height: int, width: int) -> None: ...
+    def convert(self, model: Path, folder: Path) -> None: ...
     def load(self, model: Path, folder: Path, threads: int, image: Image) -> None: ...
     def run(self) -> None: ...
     def output(self) -> Image: ...
@@ -55,14 +55,14 @@ class Runtime(Protocol):
 class _Base:
     variant = ""
 
-    def convert(self, model: Path, folder: Path, height: int, width: int) -> None:
+    def convert(self, model: Path, folder: Path) -> None:
         """Nothing to convert: the runtime reads ONNX."""
 
 
 class MimoRt(_Base):
     title, package = "mimo_rt", "mimo-rt"
 
-    def convert(self, model: Path, folder: Path, height: int, width: int) -> None:
+    def convert(self, model: Path, folder: Path) -> None:
         core = importlib.import_module("mimo_rt._core")
         core.Engine.build(str(model), cache=False).save(str(folder / "mimo_rt.plan"))
 
@@ -143,7 +143,7 @@ class OpenVino(_Base):
 class Mnn(_Base):
     title, package = "MNN", "MNN"
 
-    def convert(self, model: Path, folder: Path, height: int, width: int) -> None:
+    def convert(self, model: Path, folder: Path) -> None:
         _call(
             *(_script("mnnconvert"), "-f", "ONNX", "--modelFile", str(model)),
             *("--MNNModel", str(folder / "model.mnn"), "--bizCode", "mimo_rt"),
@@ -179,7 +179,7 @@ class Mnn(_Base):
 class Ncnn(_Base):
     title, package = "ncnn", "ncnn"
 
-    def convert(self, model: Path, folder: Path, height: int, width: int) -> None:
+    def convert(self, model: Path, folder: Path) -> None:
         copy = folder / "model.onnx"  # the converter writes beside its input
         shutil.copyfile(model, copy)
         # The converter runs the network, which takes 15 GB at 1280x720. What it writes fits every size.
@@ -359,9 +359,9 @@ def serve(name: str, model: Path, folder: Path, threads: int, image: Image) -> N
 
 
 def main(arguments: list[str]) -> int:
-    verb, name, model, folder, height, width, *rest = arguments
+    verb, name, model, folder, *rest = arguments
     if verb == "convert":
-        RUNTIMES[name]().convert(Path(model), Path(folder), int(height), int(width))
+        RUNTIMES[name]().convert(Path(model), Path(folder))
     else:
         threads, source = rest
         image = np.ascontiguousarray(np.load(source), np.float32)

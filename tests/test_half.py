@@ -46,10 +46,16 @@ def test_it_differs_by_about_what_half_precision_is_worth(
     half: mimo_rt.Engine, single: mimo_rt.Engine
 ) -> None:
     x = np.ascontiguousarray(noise(64, 96).transpose(2, 0, 1)[None])
-    exact, rounded = single.infer(x), half.infer(x)
-    error = np.abs(rounded - exact)
+    error = np.abs(half.infer(x) - single.infer(x))
     assert 1e-6 < error.max() < 1e-2, "11 bits, and what Winograd makes of rounded weights"
     assert np.sqrt((error**2).mean()) < 1e-3
+
+    # Direct convolution keeps its weights whole: rounded results alone.
+    whole, rounded = (mimo_rt.build(MODEL, precision=p, tactics="direct").infer(x) for p in ("fp32", "fp16"))
+    error = np.abs(rounded - whole)
+    change = float(np.abs(whole - x).max())
+    assert 1e-6 < error.max() < 4e-3 * change, "half precision has 11 bits"
+    assert np.sqrt((error**2).mean()) < 5e-4 * change
 
 
 def test_weights_take_half_where_a_picture_shows_no_difference() -> None:

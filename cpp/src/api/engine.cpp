@@ -75,10 +75,7 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
   plan.key = key;
   plan.producer = "mimo_rt " MIMO_RT_VERSION;
   plan.graph = graph ? *std::move(graph) : read_onnx(onnx, folder);
-  for (const Node& node : plan.graph.nodes) {
-    const std::string_view kernel = cpu::kernel_for(plan.graph, node, search ? "fixed" : options.tactics);
-    plan.tactics.push_back({std::string(kernel), cpu::block_candidates(kernel).front()});
-  }
+  plan.tactics = cpu::tactics_for(plan.graph, search ? "fixed" : options.tactics);
   if (search) cpu::search_tactics(plan);
   if (options.precision == "fp16") cpu::take_half_weights(plan);
   auto program = std::make_shared<cpu::Program>(std::move(plan));

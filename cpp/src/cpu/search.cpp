@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <string>
+#include <utility>
 
 #include "cpu/tactics.hpp"
 #include "cpu/trial.hpp"
@@ -36,29 +36,24 @@ std::vector<int> fastest(const std::vector<std::vector<double>>& seconds) {
 }
 
 void search_tactics(Plan& plan) {
-  const int stride = plan.graph.stride();
-  if (kSide % stride != 0) return;
-  const std::span<const std::string_view> rules = searched_rules();
+  if (kSide % plan.graph.stride() != 0) return;
   const std::size_t count = plan.tactics.size();
-  std::vector<Plan> plans(rules.size(), plan);
   std::vector<std::unique_ptr<const Program>> programs;
-  for (std::size_t rule = 0; rule < rules.size(); ++rule) {
-    for (std::size_t n = 0; n < count; ++n) {
-      const std::string_view kernel = kernel_for(plan.graph, plan.graph.nodes[n], rules[rule]);
-      plans[rule].tactics[n] = {std::string(kernel), block_candidates(kernel).front()};
-    }
-    programs.push_back(std::make_unique<const Program>(plans[rule]));
+  for (const std::string_view rule : searched_rules()) {
+    Plan tried = plan;
+    tried.tactics = tactics_for(plan.graph, rule);
+    programs.push_back(std::make_unique<const Program>(std::move(tried)));
   }
-  std::vector<std::vector<double>> best(rules.size(), std::vector<double>(count, 1e30));
+  std::vector<std::vector<double>> best(programs.size(), std::vector<double>(count, 1e30));
   for (int round = 0; round < kRounds; ++round) {
-    for (std::size_t rule = 0; rule < rules.size(); ++rule) {
+    for (std::size_t rule = 0; rule < programs.size(); ++rule) {
       const std::vector<double> seconds = run_on_picture(*programs[rule], kSide).nodes;
       for (std::size_t n = 0; n < count; ++n) best[rule][n] = std::min(best[rule][n], seconds[n]);
     }
   }
   const std::vector<int> chosen = fastest(best);
   for (std::size_t n = 0; n < count; ++n) {
-    plan.tactics[n] = plans[static_cast<std::size_t>(chosen[n])].tactics[n];
+    plan.tactics[n] = programs[static_cast<std::size_t>(chosen[n])]->plan().tactics[n];
   }
 }
 

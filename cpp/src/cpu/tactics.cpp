@@ -1,6 +1,8 @@
 // The numeric rule and the neutral candidates.
 #include "cpu/tactics.hpp"
 
+#include <string>
+
 namespace mimo_rt::cpu {
 
 std::string_view kernel_for(const Graph& graph, const Node& node, std::string_view tactics) {
@@ -40,6 +42,15 @@ std::span<const int> block_candidates(std::string_view kernel) {
   if (kernel.starts_with("winograd")) return kTiles;
   if (kernel == kDirect) return kPixels;
   return kRow;
+}
+
+std::vector<Tactic> tactics_for(const Graph& graph, std::string_view tactics) {
+  std::vector<Tactic> chosen;
+  for (const Node& node : graph.nodes) {
+    const std::string_view kernel = kernel_for(graph, node, tactics);
+    chosen.push_back({std::string(kernel), block_candidates(kernel).front()});
+  }
+  return chosen;
 }
 
 }  // namespace mimo_rt::cpu

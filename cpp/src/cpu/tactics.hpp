@@ -7,6 +7,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "mimo_rt/graph.hpp"
 #include "mimo_rt/plan.hpp"
@@ -32,5 +33,8 @@ std::string_view with_half_weights(std::string_view kernel);
 
 // Work per item to choose from by timing, the default first; a single entry where there is nothing to choose.
 std::span<const int> block_candidates(std::string_view kernel);
+
+// By the numeric rule, one a node, with the default work per item.
+std::vector<Tactic> tactics_for(const Graph& graph, std::string_view tactics = "fixed");
 
 }  // namespace mimo_rt::cpu

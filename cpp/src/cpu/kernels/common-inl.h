@@ -24,6 +24,7 @@ using V = hn::Vec<D>;
 using DHalf = hn::Rebind<hwy::float16_t, D>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 constexpr int kPanel = 2 * kLanes;
+constexpr int kLine = 16;  // floats of a cache line
 
 // Rows of the micro-kernel: with two vectors of output channels, what the register file holds.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON

@@ -62,7 +62,6 @@ HWY_INLINE void add_taps(const DirectJob& job, int row, int j, int first, int la
 }
 
 HWY_INLINE void prefetch(const float* from, std::ptrdiff_t floats) {
-  constexpr std::ptrdiff_t kLine = 16;  // floats of a cache line
   for (std::ptrdiff_t at = 0; at < floats; at += kLine) hwy::Prefetch(from + at);
 }
 

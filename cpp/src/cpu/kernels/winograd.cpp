@@ -132,7 +132,6 @@ HWY_INLINE const float* widen_panel(const std::uint16_t* from, std::ptrdiff_t co
 // short of arithmetic the vertical transforms would wait for every one of them. The products leave memory
 // idle: beside each of them a few cache lines are asked for that the next vertical transforms will touch.
 // Asking for what lies past the end of a row is harmless.
-constexpr int kLine = 16;           // floats of a cache line
 constexpr int kColumnsAhead = 16;   // of the vertical input transform: its rows may not have been asked for
 constexpr int kLinesAProduct = 8;   // cache lines
 constexpr int kFirstLineAhead = 2;  // of a run, so that what comes is not gone again when it is needed

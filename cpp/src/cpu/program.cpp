@@ -122,7 +122,7 @@ Program::Program(Plan plan) : plan_(std::move(plan)) {
     at = lay_out_node(n, at);
     tiles.push_back(nodes_[n].tile);
   }
-  anchors_ = compute_anchors(g, tiles);
+  anchors_ = compute_anchors(g, tiles, table_->micro_rows);
   weights_ = Arena(at);
   for (std::size_t n = 0; n < nodes_.size(); ++n) pack_node(n);
 }

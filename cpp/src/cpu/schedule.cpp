@@ -122,7 +122,7 @@ std::vector<Read> reads(const Node& node, RowRange made) {
 
 std::int64_t half_row_stride(const RowShape& shape) { return round_up((shape.row_stride + 1) / 2, 16); }
 
-Anchors compute_anchors(const Graph& graph, std::span<const int> tiles) {
+Anchors compute_anchors(const Graph& graph, std::span<const int> tiles, int micro_rows) {
   Anchors a;
   a.anchor.assign(graph.values.size(), std::numeric_limits<std::int64_t>::min());
   a.carry.assign(graph.values.size(), 0);
@@ -144,7 +144,11 @@ Anchors compute_anchors(const Graph& graph, std::span<const int> tiles) {
   }
   a.unit = std::int64_t{1} << largest_scale(graph);
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
-    if (tiles[n] == 0) continue;
+    if (tiles[n] == 0) {
+      if (graph.nodes[n].op == Op::conv) a.hang = std::max(a.hang, (micro_rows - 1) * graph.nodes[n].stride);
+      if (graph.nodes[n].op == Op::conv_transpose) a.hang = std::max(a.hang, micro_rows - 1);
+      continue;
+    }
     a.unit = std::lcm(a.unit, std::int64_t{tiles[n]} << graph.values[graph.nodes[n].output].scale);
     a.tile = std::max(a.tile, tiles[n]);
   }
@@ -170,6 +174,7 @@ Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t heig
     layout.left = std::max({layout.left, node.pad_left, node.kernel_w - 1 - node.pad_left});
   }
   layout.right = layout.left + anchors.tile - 1;
+  const int hang = layout.left + anchors.hang;
 
   const std::size_t count = graph.values.size();
   layout.values.resize(count);
@@ -191,7 +196,9 @@ Layout make_layout(const Graph& graph, const Anchors& anchors, std::int64_t heig
     s.shape.height = height >> value.scale;
     s.shape.blocks = (value.channels + lanes - 1) / lanes;
     s.shape.block_stride = (layout.left + s.shape.width + layout.right) * lanes;
-    s.shape.row_stride = round_up(s.shape.block_stride * s.shape.blocks, 16);
+    // What hangs over the last block stays in its row: the next one may be under way.
+    s.shape.row_stride =
+        round_up(s.shape.block_stride * s.shape.blocks + std::max(0, hang - layout.right) * lanes, 16);
     if (s.shape.row_stride / 16 % 2 == 0) s.shape.row_stride += 16;
     longest = std::max(longest, s.shape.row_stride);
     const std::int64_t step = layout.band >> value.scale;

@@ -25,9 +25,10 @@ struct Anchors {
   std::int64_t lead = 0;             // rows of the image that must be read before output row 0 is due
   std::int64_t unit = 0;             // bands are multiples of this: whole tiles at every level
   int tile = 1;                      // rows of the highest tile
+  int hang = 0;                      // columns past the last that row-wise kernels read and throw away
 };
-// tiles: of each node, the rows of its tiles; 0 where it works row by row.
-Anchors compute_anchors(const Graph& graph, std::span<const int> tiles);
+// tiles: of each node, the rows of its tiles; 0 where it works row by row, then micro_rows pixels at once.
+Anchors compute_anchors(const Graph& graph, std::span<const int> tiles, int micro_rows = 1);
 
 // How a row of each value is laid out. All values of one level share left and right borders.
 struct RowShape {

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from train.blur import MARGIN, Shake, synthesize  # noqa: E402
-from train.data import list_images, read_image, to_tensor  # noqa: E402
+from train.data import list_images, to_tensor  # noqa: E402
+from train.frames import read_image  # noqa: E402
 
 SEED = 4
 SHAKE = Shake(reach=(4.5, 4.5), rotation=0.05, zoom=0.0005, tilt=0.3, noise=0.003, linear=0.0, poses=17)

@@ -1,57 +1,44 @@
-"""Where training samples come from: photographs to blur, folders of real pairs, and pairs whose target is
-the input.
+"""Training samples: crops of photographs that are blurred, of real pairs, and of photographs as they are.
 
-Images stay in memory as uint8 (H, W, 3). A batch is drawn with a `numpy` generator alone, so a seed gives
-the same batches.
+A sample is a function of the recipe's seed, the step and its place in the joint batch of all processes, and
+of nothing else. So a run that goes on draws what an uninterrupted one would have drawn, the number of loader
+processes changes nothing, and two training processes see together what one would see alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from train.blur import MARGIN, Shake, synthesize
+from mimo_rt import pairs as pair_files
+from mimo_rt.image_io.formats import is_image_name
+from train.blur import MARGIN, synthesize
+from train.frames import FramePair, Frames, Pixels
+from train.recipe import Recipe
 
-Pixels: TypeAlias = NDArray[np.uint8]
-Pair: TypeAlias = tuple[Pixels, Pixels]
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"}
-
-
-def read_image(path: Path) -> Pixels:
-    """An image file as RGB, uint8 (H, W, 3)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+KEEP_FLAT = 0.15
+"""Share of the crops with too little detail that are taken all the same."""
 
 
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder by name; raises FileNotFoundError where there is none."""
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
+    files = sorted(p for p in folder.iterdir() if is_image_name(p.name)) if folder.is_dir() else []
     if not files:
         raise FileNotFoundError(f"no images in {folder}")
     return files
 
 
-def load_pairs(folder: Path, first: int = 0, last: int | None = None) -> list[Pair]:
-    """A slice, by order of name, of the (blurred, sharp) pairs in ``folder/blur`` and ``folder/sharp``."""
-    pairs = []
-    for blurred in list_images(folder / "blur")[first:last]:
-        sharp = folder / "sharp" / blurred.name
-        if not sharp.exists():
-            raise FileNotFoundError(f"{blurred} has no sharp picture {sharp}")
-        pair = read_image(blurred), read_image(sharp)
-        if pair[0].shape != pair[1].shape:
-            raise ValueError(f"{blurred} and {sharp} differ in size")
-        pairs.append(pair)
-    return pairs
+def load_pairs(folder: Path, frames: Frames, first: int = 0, last: int | None = None) -> list[FramePair]:
+    """A slice, in the order of `mimo_rt.pairs.find`, of the pairs below a folder."""
+    return [FramePair(p.blur, p.sharp, frames) for p in pair_files.find(folder).pairs[first:last]]
 
 
 def smaller(image: Pixels, factor: float) -> Pixels:
@@ -67,7 +54,8 @@ def to_tensor(image: Pixels) -> Tensor:
 
 
 def turn(image: NDArray[np.generic] | Pixels, kind: int) -> Pixels:
-    """One of the 8 turns and flips of (H, W, C), by ``kind`` 0..7."""
+    """One of the 8 turns and flips of (H, W, C), by ``kind`` 0..7; 0 leaves it, 4 mirrors it left to
+    right."""
     turned = np.rot90(image, kind % 4)
     return np.asarray(turned[:, ::-1] if kind >= 4 else turned)
 
@@ -78,85 +66,172 @@ def detail(image: Pixels) -> float:
     return float((np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()) / 2.0)
 
 
-@dataclass
-class Mix:
-    """What a batch is made of: shares of real pairs and of identity pairs, the rest is synthesized."""
+@dataclass(frozen=True)
+class Key:
+    """Names a sample: the step, its place in the joint batch, and the share of the run that is over."""
 
-    crop: int = 96
-    batch: int = 14
-    real: float = 0.25
-    identity: float = 0.1
-    flat: float = 2.5  # crops with less `detail` than this are drawn again, as long as a coin says so
-    keep_flat: float = 0.15
+    step: int
+    slot: int
+    progress: float
 
 
-class Source:
-    """Draws training batches from photographs and real pairs held in memory.
+class Samples(Dataset[tuple[Tensor, Tensor]]):
+    """Gives (input, target), float32 (3, crop, crop), for a `Key`.
 
-    photographs: uint8 images of any size (too small ones are refused). pairs: real (blurred, sharp) images,
-    by folder; folders are drawn from evenly.
+    photographs: uint8 images of any size; too small ones are left out. folders: real pairs; a random sample
+    comes from each folder equally often, a pass by epochs takes each pair once.
     """
 
     def __init__(
         self,
+        recipe: Recipe,
         photographs: Sequence[Pixels],
-        pairs: Sequence[Sequence[Pair]],
-        mix: Mix,
-        shake: Shake,
-        seed: int,
+        folders: Sequence[Sequence[FramePair]],
+        joint: int,
     ) -> None:
-        least = mix.crop + 2 * MARGIN
+        self.recipe = recipe
+        self.joint = joint
+        least = recipe.crop + 2 * MARGIN
         self.photographs = [p for p in photographs if min(p.shape[:2]) >= least]
-        if not self.photographs:
-            raise ValueError(f"no photograph is at least {least} pixels high and wide")
-        self.pairs = [list(folder) for folder in pairs if folder]
-        self.mix = mix
-        self.shake = shake
-        self.rng = np.random.default_rng(seed)
+        self.folders = [list(folder) for folder in folders if folder]
+        self._all = [pair for folder in self.folders for pair in folder]
+        if recipe.by_epochs and not self._all:
+            raise ValueError("a recipe of epochs needs pairs to pass over")
+        if not self._all and not self.photographs:
+            given = f"none of {len(photographs)} photographs is" if photographs else "no photograph is"
+            raise ValueError(
+                f"nothing to train on: no pairs, and {given} at least {least} pixels high and wide"
+            )
         areas = np.array([p.shape[0] * p.shape[1] for p in self.photographs], dtype=np.float64)
-        self._odds = np.sqrt(areas) / np.sqrt(areas).sum()
+        self._odds = np.sqrt(areas) / np.sqrt(areas).sum() if self.photographs else areas
+        self._order: tuple[int, NDArray[np.int64]] | None = None
 
-    def crop_photo(self, size: int) -> Pixels:
-        """A square crop of a random photograph, turned at random, seldom a flat one."""
-        rng = self.rng
-        while True:
-            photo = self.photographs[int(rng.choice(len(self.photographs), p=self._odds))]
-            y = int(rng.integers(photo.shape[0] - size + 1))
-            x = int(rng.integers(photo.shape[1] - size + 1))
-            crop = photo[y : y + size, x : x + size]
-            if detail(crop) >= self.mix.flat or rng.random() < self.mix.keep_flat:
-                return turn(crop, int(rng.integers(8)))
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that a pass over all pairs takes; the last one may be short."""
+        return -(-len(self._all) // self.joint)
 
-    def crop_pair(self, size: int) -> tuple[Tensor, Tensor]:
-        """The same square crop of a random real pair, turned at random."""
-        rng = self.rng
-        folder = self.pairs[int(rng.integers(len(self.pairs)))]
-        while True:
-            blurred, sharp = folder[int(rng.integers(len(folder)))]
-            y = int(rng.integers(sharp.shape[0] - size + 1))
-            x = int(rng.integers(sharp.shape[1] - size + 1))
-            cut = slice(y, y + size), slice(x, x + size)
-            if detail(sharp[cut]) >= self.mix.flat or rng.random() < self.mix.keep_flat:
-                kind = int(rng.integers(8))
-                return to_tensor(turn(blurred[cut], kind)), to_tensor(turn(sharp[cut], kind))
+    def size(self, step: int) -> int:
+        """Samples in the joint batch of a step."""
+        if not self.recipe.by_epochs:
+            return self.joint
+        return min(self.joint, len(self._all) - step % self.steps_per_epoch * self.joint)
 
-    def sample(self) -> tuple[Tensor, Tensor]:
-        """One (input, target), float32 (3, crop, crop)."""
-        mix, rng = self.mix, self.rng
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.recipe.seed, key.step, key.slot))
+        if self.recipe.by_epochs:
+            epoch, place = divmod(key.step, self.steps_per_epoch)
+            return self._crop_pair(rng, [self._all[self._shuffled(epoch)[place * self.joint + key.slot]]])
+        shake, real, identity = self.recipe.at(key.progress)
         draw = rng.random()
-        if draw < mix.identity:
-            sharp = to_tensor(self.crop_photo(mix.crop))
+        if self.folders and (draw < real or not self.photographs):
+            return self._crop_pair(rng, self.folders[int(rng.integers(len(self.folders)))])
+        if draw >= 1.0 - identity:
+            sharp = to_tensor(self._crop_photo(rng, self.recipe.crop))
             return sharp, sharp
-        if draw < mix.identity + mix.real and self.pairs:
-            return self.crop_pair(mix.crop)
-        outer = mix.crop + 2 * MARGIN
-        other = to_tensor(self.crop_photo(outer)) if rng.random() < self.shake.layer else None
-        photo = to_tensor(self.crop_photo(outer))
+        outer = self.recipe.crop + 2 * MARGIN
+        other = to_tensor(self._crop_photo(rng, outer)) if rng.random() < shake.layer else None
+        photo = to_tensor(self._crop_photo(rng, outer))
         order = rng.permutation(3)
-        blurred, sharp = synthesize(photo, rng, self.shake, other)
+        blurred, sharp = synthesize(photo, rng, shake, other)
         return blurred[order], sharp[order]
 
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """One batch of (input, target), float32 (batch, 3, crop, crop)."""
-        samples = [self.sample() for _ in range(self.mix.batch)]
-        return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self._all))
+        return self._order[1]
+
+    def _turn(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(8)) if self.recipe.flips == "all" else 4 * int(rng.integers(2))
+
+    def _wanted(self, rng: np.random.Generator, crop: Pixels) -> bool:
+        return not self.recipe.flat or detail(crop) >= self.recipe.flat or rng.random() < KEEP_FLAT
+
+    def _crop_photo(self, rng: np.random.Generator, size: int) -> Pixels:
+        """A square crop of a random photograph, turned at random, seldom a flat one."""
+        while True:
+            photo = self.photographs[int(rng.choice(len(self.photographs), p=self._odds))]
+            crop = photo[_corner(rng, photo, size)]
+            if self._wanted(rng, crop):
+                return turn(crop, self._turn(rng))
+
+    def _crop_pair(self, rng: np.random.Generator, pairs: Sequence[FramePair]) -> tuple[Tensor, Tensor]:
+        """The same square crop of both halves of a random pair, turned at random."""
+        size = self.recipe.crop
+        while True:
+            pair = pairs[int(rng.integers(len(pairs)))]
+            blurred, sharp = pair.load()
+            if min(sharp.shape[:2]) < size:
+                raise ValueError(
+                    f"{pair.sharp} is smaller than the crop of {size} pixels that the recipe asks for"
+                )
+            cut = _corner(rng, sharp, size)
+            if self._wanted(rng, sharp[cut]):
+                kind = self._turn(rng)
+                return to_tensor(turn(blurred[cut], kind)), to_tensor(turn(sharp[cut], kind))
+
+
+def _corner(rng: np.random.Generator, image: Pixels, size: int) -> tuple[slice, slice]:
+    y = int(rng.integers(image.shape[0] - size + 1))
+    x = int(rng.integers(image.shape[1] - size + 1))
+    return slice(y, y + size), slice(x, x + size)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's part of a joint batch. ``weight``: what its mean loss counts for, so that the mean over
+    all processes is the mean over the joint batch; 1 where all have equally many samples."""
+
+    given: Tensor
+    wanted: Tensor
+    weight: float
+
+
+class _Steps(Sampler[list[Key]]):
+    def __init__(
+        self, samples: Samples, first: int, rank: int, world: int, progress: Callable[[int], float]
+    ) -> None:
+        self.samples, self.first, self.rank, self.world, self.progress = samples, first, rank, world, progress
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        step = self.first
+        while True:
+            begin, end = part(self.samples.size(step), self.rank, self.world)
+            slots = range(begin, end) if end > begin else range(1)
+            progress = self.progress(step)
+            yield [Key(step, slot, progress) for slot in slots]
+            step += 1
+
+
+def part(size: int, rank: int, world: int) -> tuple[int, int]:
+    """The slots, from and up to, of a joint batch that belong to a process."""
+    return rank * size // world, (rank + 1) * size // world
+
+
+def batches(
+    samples: Samples,
+    first: int,
+    progress: Callable[[int], float],
+    *,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    pinned: bool = False,
+) -> Iterator[Batch]:
+    """Batches without end, from step ``first`` on. progress: the share of the run that is over at a step.
+    workers: processes that prepare samples ahead; 0 prepares them when they are asked for."""
+    loader = DataLoader(
+        samples,
+        batch_sampler=_Steps(samples, first, rank, world, progress),
+        num_workers=workers,
+        pin_memory=pinned,
+        collate_fn=_stacked,
+    )
+    for step, (given, wanted) in enumerate(loader, first):
+        size = samples.size(step)
+        begin, end = part(size, rank, world)
+        yield Batch(given, wanted, (end - begin) * world / size)
+
+
+def _stacked(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])

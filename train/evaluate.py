@@ -69,8 +69,8 @@ def onnx_runner(path: Path, threads: int = 0) -> Runner:
 
 def torch_runner(weights: Path, preset: str) -> Runner:
     """Runs a checkpoint with PyTorch."""
-    from train.fit import load_weights
     from train.model import MIMOUNet
+    from train.weights import load_weights
 
     net = MIMOUNet.from_preset(preset).eval()
     net.load_state_dict(load_weights(weights))

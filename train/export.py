@@ -23,8 +23,8 @@ import onnx
 import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
 import torch
 
-from train.fit import load_weights
 from train.model import PRESETS, FullResolution, MIMOUNet, lively_init
+from train.weights import load_weights
 
 INPUT = "image"
 OUTPUT = "deblurred"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from train.blur import HEAVY, MARGIN, MILD, Shake, synthesize
-from train.data import Pair, Pixels, detail, list_images, load_pairs, read_image, smaller, to_tensor
+from train.data import detail, list_images, load_pairs, smaller, to_tensor
+from train.frames import FramePair, Frames, Pixels, read_image
 
 GOPRO = "gopro_subset"
 REDS = ("reds_020", 16), ("reds_x4_027", 80)
@@ -94,20 +95,22 @@ def centre(x: Tensor, size: int | None) -> Tensor:
     return x[:, y : y + h, x0 : x0 + w]
 
 
-def real(pairs: Sequence[Pair], size: int | None) -> Images:
+def real(pairs: Sequence[FramePair], size: int | None) -> Images:
     """Real pairs as tensors, the middle of each where ``size`` is given."""
-    return [(centre(to_tensor(b), size), centre(to_tensor(s), size)) for b, s in pairs]
+    return [
+        (centre(to_tensor(b), size), centre(to_tensor(s), size)) for b, s in (pair.load() for pair in pairs)
+    ]
 
 
 def real_sets(data: Path, size: int | None, reds_each: int | None = None) -> dict[str, Images]:
     """The GoPro subset and the REDS hold-out; a set whose folder is absent is left out."""
     sets: dict[str, Images] = {}
     if (data / GOPRO).is_dir():
-        sets["gopro"] = real(load_pairs(data / GOPRO), size)
+        sets["gopro"] = real(load_pairs(data / GOPRO, Frames()), size)
     reds: Images = []
     for folder, first in REDS:
         if (data / folder).is_dir():
-            reds += real(load_pairs(data / folder, first)[:reds_each], size)
+            reds += real(load_pairs(data / folder, Frames(), first)[:reds_each], size)
     if reds:
         sets["reds"] = reds
     return sets

@@ -3,7 +3,7 @@ mean PSNR that a small network is judged by, as a loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,18 @@ def pyramid(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return quarter, half, x
 
 
+def spectrum_l1(difference: Tensor) -> Tensor:
+    """Mean absolute value of the real and imaginary parts of the 2-D Fourier transform of (N, C, H, W), over
+    the full spectrum as in the paper. One half of it mirrors the other, so only that half is computed."""
+    width = difference.shape[-1]
+    parts = torch.view_as_real(torch.fft.rfft2(difference)).abs().sum((-4, -3, -1))
+    twice = parts.new_full((parts.shape[-1],), 2.0)
+    twice[0] = 1.0
+    if width % 2 == 0:
+        twice[-1] = 1.0
+    return (parts * twice).sum() / (2.0 * difference.numel())
+
+
 def multi_scale_loss(
     outputs: Sequence[Tensor], target: Tensor, frequency_weight: float = FREQUENCY_WEIGHT
 ) -> Tensor:
@@ -30,8 +42,7 @@ def multi_scale_loss(
     for output, wanted in zip(outputs, pyramid(target), strict=True):
         difference = output - wanted
         total = total + difference.abs().mean()
-        spectrum = torch.view_as_real(torch.fft.rfft2(difference))
-        total = total + frequency_weight * spectrum.abs().mean()
+        total = total + frequency_weight * spectrum_l1(difference)
     return total
 
 
@@ -54,3 +65,11 @@ def decibel_loss(
         weight = 1.0 if wanted.shape == target.shape else side_weight
         total = total + weight * torch.log(difference.square().mean((1, 2, 3)) + floor).mean()
     return total
+
+
+LOSSES: dict[str, Callable[[Sequence[Tensor], Tensor], Tensor]] = {
+    "paper": multi_scale_loss,
+    "decibel": decibel_loss,
+}
+"""By the name that a recipe gives: outputs at levels 1/4, 1/2, 1 and the target to a scalar, a mean over
+images."""

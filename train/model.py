@@ -36,6 +36,12 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+def preset_of(width: int, num_res: Sequence[int]) -> str:
+    """The preset that has this shape, or "custom"."""
+    shape = width, tuple(num_res)
+    return next((name for name, p in PRESETS.items() if (p.width, p.num_res) == shape), "custom")
+
+
 class BasicConv(nn.Module):
     """A convolution (or, with ``transpose``, a doubling transposed one) and, if ``relu``, a ReLU."""
 

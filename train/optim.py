@@ -85,15 +85,18 @@ class Muon(torch.optim.Optimizer):
         p.addcdiv_(mean, root, value=-group["lr"])
 
 
-def make_optimizer(net: nn.Module, kind: str, rate: float, rate_rest: float, momentum: float = 0.95) -> Muon:
+def make_optimizer(
+    net: nn.Module, kind: str, rate: float, rate_rest: float, momentum: float = 0.95
+) -> torch.optim.Optimizer:
     """The optimizer of a recipe. Each group keeps its undecayed rate under ``base_lr``.
 
     kind "muon": Muon with ``rate`` for convolution weights of at least 8 output channels, Adam with
-    ``rate_rest`` for the others and for biases. kind "adam": Adam with ``rate`` for everything. momentum:
-    Muon's; the larger, the less of an update is noise.
+    ``rate_rest`` for the others and for biases. kind "adam": PyTorch's Adam with its own constants and
+    ``rate`` for everything, as the paper has it. momentum: Muon's; the larger, the less of an update is
+    noise.
     """
     if kind == "adam":
-        return Muon([{"params": list(net.parameters()), "lr": rate, "base_lr": rate}])
+        return torch.optim.Adam([{"params": list(net.parameters()), "lr": rate, "base_lr": rate}])
     if kind != "muon":
         raise ValueError(f"unknown optimizer {kind!r}; known: muon, adam")
     matrices = [p for p in net.parameters() if p.ndim == 4 and p.shape[0] >= 8]

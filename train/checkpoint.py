@@ -1,0 +1,35 @@
+"""Checkpoints on disk: there is always a whole one, whenever the process or the machine dies."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Write with `torch.save` beside ``path``, bring it to the disk, and only then rename it."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint that `save` wrote. Nothing in it is executed."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is no checkpoint of train.fit")
+    return state
+
+
+def write_json(record: dict[str, Any], path: Path) -> None:
+    """As `save`, for a small record that people read."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)

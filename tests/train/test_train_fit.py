@@ -1,4 +1,4 @@
-"""Training runs: they learn, end in time, resume bit for bit, survive a kill, and refuse what does not fit."""
+"""Training runs learn, end in time, resume bit for bit, survive a kill, and refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -186,6 +186,34 @@ def test_an_exported_model_starts_a_run(tmp_path: Path, tree: Path) -> None:
     x = torch.rand(1, 3, 16, 20)
     with torch.no_grad():
         torch.testing.assert_close(run.trainer.net.eval()(x)[-1], net(x)[-1])
+
+
+def out_of_focus(sharp: np.ndarray) -> np.ndarray:
+    """Blurred by a disc of radius 2: nothing that the bundled model was trained on."""
+    side = range(-2, 3)
+    disc = [(dy, dx) for dy in side for dx in side if dy * dy + dx * dx <= 4]
+    padded = np.pad(sharp.astype(np.float64), ((2, 2), (2, 2), (0, 0)), mode="edge")
+    height, width = sharp.shape[:2]
+    seen = [padded[2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width] for dy, dx in disc]
+    return np.round(np.mean(seen, axis=0)).astype(np.uint8)
+
+
+def test_the_bundled_model_learns_another_kind_of_blur(tmp_path: Path) -> None:
+    torch.set_num_threads(2)
+    for i in range(8):
+        sharp = scene(40 + i, 96, 112)
+        for half, pixels in (("blur", out_of_focus(sharp)), ("sharp", sharp)):
+            (tmp_path / "pairs" / half).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "pairs" / half / f"{i}.png")
+    words = ["--recipe", "finetune", "--init", "mimo-unet-s", "--data", str(tmp_path / "pairs")]
+    words += ["--out", str(tmp_path / "run"), "--steps", "200"]
+    for change in ("rate=0.001", "crop=48", "batch=2", "validation=0.25"):
+        words += ["--set", change]
+    run = make(parser().parse_args(words), join("cpu"))
+    before = run.validation.measure(run.trainer.result)["psnr"]
+    run.run(every=1e9)
+    assert run.figures["psnr"] >= before + 0.5
+    assert run.step == 200
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, tree: Path) -> None:

@@ -150,7 +150,8 @@ def build(
 ) -> Engine:
     """Make an Engine from a model.
 
-    model: path of an ONNX file, its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
+    model: path of an ONNX file or of a checkpoint (PyTorch's, safetensors, MindSpore's; nothing in it is
+    executed), its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
     backend: "auto" or "cpu". precision: "fp32", or "fp16", which rounds what layers pass on to half
     precision and carries it in half the memory, and keeps weights in half precision where that moves the
     result on a picture made for it by less than would cost 0.01 dB at 40 dB; arithmetic stays in single
@@ -178,6 +179,12 @@ def build(
         )
 
     def make_engine(source: str | bytes) -> Engine:
+        from mimo_rt import checkpoints
+
+        if checkpoints.is_checkpoint(source):
+            from mimo_rt.convert import convert
+
+            source = convert(source).onnx
         core = _core.Engine.build(
             source, precision=precision, target=target or "", tactics=tactics, cache=cache
         )
@@ -211,8 +218,8 @@ def existing_file(model: str | os.PathLike[str]) -> Path:
 
 
 def open_engine(model: str | os.PathLike[str] | bytes, *, cache: bool = True) -> Engine:
-    """An Engine from whatever names one: a bundled model, an ONNX file or a plan file (told apart by what is
-    in them), or the bytes of either."""
+    """An Engine from whatever names one: a bundled model, an ONNX file, a checkpoint or a plan file (told
+    apart by what is in them), or the bytes of any."""
     if isinstance(model, str) and models.find(model) is not None:
         return build(model, cache=cache)
     source = model if isinstance(model, bytes) else str(existing_file(model))

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-VERBS = ("deblur", "build", "info", "models", "bench", "doctor")
+VERBS = ("deblur", "build", "import", "info", "models", "bench", "doctor")
+_MODULES = {"import": "import_"}
+"""Of verbs that no module can be named after."""
 
 OK, SOME_FAILED, USAGE, MODEL, MEMORY, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -52,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action=_Version, help="print the version and exit")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name in VERBS:
-        import_module(f"mimo_rt.cli.{name}").add_parser(verbs)
+        import_module(f"mimo_rt.cli.{_MODULES.get(name, name)}").add_parser(verbs)
     return top
 
 

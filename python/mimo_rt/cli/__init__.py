@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-VERBS = ("deblur", "build", "info", "models", "bench", "doctor")
+VERBS = ("deblur", "build", "info", "models", "bench", "eval", "doctor")
 
 OK, SOME_FAILED, USAGE, MODEL, MEMORY, INTERRUPTED = 0, 1, 2, 3, 4, 130
 

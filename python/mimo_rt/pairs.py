@@ -88,8 +88,8 @@ def find(
     """The pairs below `root`.
 
     sharp: the folder of the sharp halves where it lies elsewhere (files are then matched by name, folders
-    inside are not compared). split: "train" or "test"; where none is given, the one that is there, "test" before
-    "train".
+    inside are not compared). split: "train" or "test"; where none is given, the one that is there, "test"
+    before "train".
     gamma: take ``blur_gamma`` for the blurred half.
 
     Sharp images without a blurred one are passed over. Raises ImageError: "pairs.folder" where a folder is
@@ -192,7 +192,7 @@ def _matched(blurred: Path, sharp: Path, scene: str, *, flat: bool) -> list[Pair
 def _with_scenes(top: Path, split: str, pairs: list[Pair]) -> tuple[list[Pair], bool]:
     """Scenes and frames of a preprocessed tree, as its table of origins has them, and whether it was made
     from ``blur_gamma``."""
-    table = next((p for p in (top / ORIGINS, top.parent / ORIGINS) if p.is_file()), None)
+    table = next((p for p in (top / ORIGINS, top.resolve().parent / ORIGINS) if p.is_file()), None)
     if table is None or any(pair.scene for pair in pairs):
         return pairs, False
     try:

@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mimo_rt import pairs
     from mimo_rt.evaluation import Evaluation, evaluate, select
+    from mimo_rt.evaluation.summary import plain
 
     console = Console(args.quiet)
     found = pairs.find(args.data, sharp=args.sharp, split=args.split, gamma=args.gamma)
@@ -116,24 +117,23 @@ def run(args: argparse.Namespace) -> int:
             named = failure.error if failure.name in failure.error else f"{failure.name}: {failure.error}"
             console.fail(named)
 
-        summary = evaluate(
-            Evaluation(
-                chosen,
-                backend,
-                other,
-                ensemble=args.ensemble,
-                every=args.every,
-                limit=args.limit,
-                save_images=Path(args.save_images) if args.save_images else None,
-            ),
-            output,
-            force=args.force,
-            resume=args.resume,
-            progress=bar,
-            fail=fail,
+        wanted = Evaluation(
+            chosen,
+            backend,
+            other,
+            ensemble=args.ensemble,
+            every=args.every,
+            limit=args.limit,
+            save_images=Path(args.save_images) if args.save_images else None,
         )
+        try:
+            summary = evaluate(wanted, output, force=args.force, resume=args.resume, progress=bar, fail=fail)
+        except KeyboardInterrupt:
+            bar.wipe()
+            console.say(f"what was finished is kept in {output}; --resume goes on with it")
+            raise
     if args.json:
-        print(json.dumps(summary, indent=2, allow_nan=False))
+        print(json.dumps(plain(summary), indent=2, allow_nan=False))
     else:
         print("\n".join(lines(summary, output)))
     return SOME_FAILED if summary["failures"] else OK

@@ -12,7 +12,7 @@ import numpy as np
 import PIL
 
 from mimo_rt import __version__, machine
-from mimo_rt.errors import ImageError, make
+from mimo_rt.errors import ImageError, MemoryLimitError, make
 from mimo_rt.evaluation import completeness, summary
 from mimo_rt.evaluation.backends import Backend
 from mimo_rt.evaluation.crops import Crop, make_crop
@@ -53,7 +53,7 @@ def evaluate(
     fail: Callable[[Failure], object] = lambda _: None,
 ) -> dict[str, Any]:
     """Evaluates, writes images.csv, summary.json and report.html into the folder `output`, and returns what
-    summary.json holds.
+    summary.json holds (infinity as a float, where JSON has "inf").
 
     force: overwrite what is there. resume: go on with what is there, if it is the same evaluation of the same
     files; begin where there is nothing. progress: called with the fraction done. fail: called for every image
@@ -61,7 +61,8 @@ def evaluate(
 
     Raises ImageError where the folder cannot be used ("evaluation.exists", "evaluation.other", ...), where
     images have changed since ("evaluation.changed"), or where not one image could be evaluated
-    ("evaluation.none"); BackendError and ModelError as the backends do.
+    ("evaluation.none"; MemoryLimitError where memory was short for all); BackendError and ModelError as the
+    backends do.
     """
     pairs = wanted.pairs.pairs
     by_name = {pair.name: pair for pair in pairs}
@@ -101,7 +102,10 @@ def evaluate(
         folder.flush()
     rows = folder.rows
     if not rows:
-        raise make(ImageError, "evaluation.none", f"not one of {len(pairs)} images could be evaluated")
+        text = f"not one of {len(pairs)} images could be evaluated"
+        if all(failure.code.startswith("memory") for failure in failures):
+            raise make(MemoryLimitError, "evaluation.none", f"{text}: {failures[0].error}")
+        raise make(ImageError, "evaluation.none", text)
     found = _summary(wanted, rows, failures)
     crops: list[Crop] = []
     by_row = {row.name: row for row in rows}
@@ -196,7 +200,7 @@ def _summary(wanted: Evaluation, rows: list[Row], failures: list[Failure]) -> di
     if other is not None:
         found["against"] = {"label": f"{other.name}, {other.precision}", **summary.against(rows)}
         found["against_backend"] = _backend_facts(other)
-    return summary.plain(found)  # type: ignore[no-any-return]
+    return found
 
 
 def _backend_facts(backend: Backend) -> dict[str, Any]:

@@ -30,7 +30,8 @@ th, td { padding: .18rem .7rem; text-align: right; border-bottom: 1px solid #e8e
   font-variant-numeric: tabular-nums; }
 th { font-weight: 600; color: #4a5666; border-bottom-color: #b9c2ce; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; overflow-wrap: anywhere; }
-td.text { text-align: left; overflow-wrap: anywhere; }
+.text { text-align: left; overflow-wrap: anywhere; }
+td.name { white-space: nowrap; vertical-align: top; }
 .up { color: #1b7f3b; } .down { color: #b3261e; }
 svg { max-width: 100%; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: #4a5666; }
@@ -127,7 +128,7 @@ def _figures(results: Mapping[str, Any]) -> str:
         before, after = results[names[0]], results[names[1]]
         lines.append(
             f"<tr><td>{label}</td><td>{before:.{digits}f}</td><td><b>{after:.{digits}f}</b></td>"
-            f"{_signed(after - before, digits)}</tr>"
+            f"{_signed(0.0 if after == before else after - before, digits)}</tr>"
         )
     return (
         "<table><tr><th>mean over images</th><th>blurred</th><th>deblurred</th><th>gain</th></tr>"
@@ -151,9 +152,8 @@ def _against(against: Mapping[str, Any] | None) -> str:
         f'<tr><td>{name}</td><td>{value}</td><td class="text">{escape(image)}</td></tr>'
         for name, value, image in rows
     )
-    return (
-        f"<table><tr><th>against {escape(against['label'])}</th><th></th><th>image</th></tr>{cells}</table>"
-    )
+    head = f'<th>against {escape(against["label"])}</th><th></th><th class="text">image</th>'
+    return f"<table><tr>{head}</tr>{cells}</table>"
 
 
 def _scenes(scenes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -239,11 +239,12 @@ def _facts(summary: Mapping[str, Any]) -> str:
     lines = []
     for section in sections:
         for key, value in (summary.get(section) or {}).items():
-            if value in ("", None, {}, []) or key == "metadata":
+            if value in ("", None, False, {}, []) or key == "metadata":
                 continue
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
             name = f"{section}: {key}".replace("_", " ")
-            lines.append(f'<tr><td>{escape(name)}</td><td class="text"><code>{escape(text)}</code></td></tr>')
+            cells = f'<td class="name">{escape(name)}</td><td class="text"><code>{escape(text)}</code></td>'
+            lines.append(f"<tr>{cells}</tr>")
     return f"<table>{''.join(lines)}</table>"
 
 

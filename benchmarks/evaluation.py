@@ -76,11 +76,11 @@ def render(report: pages.Report) -> str:
     ]
     cells = [[label, f"{clock:.3f}", f"{work:.3f}" if work else ""] for label, clock, work in rows]
     size = f"{report['images']} images of {report['width']}x{report['height']}"
-    share = report["alone"] / report["total"]
+    share = report["alone_processor"] / report["processor"]
     return (
         f"{pages.sentence(report, size)}\n\n"
         f"{pages.table(['seconds an image', 'clock', 'processor'], cells)}\n\n"
-        f"The network alone is {share:.0%} of the clock's time."
+        f"The network alone takes {share:.0%} of the processor's time."
     )
 
 

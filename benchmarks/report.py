@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import memory, pages, parity, peers, runtimes, scaling  # noqa: E402
+from benchmarks import evaluation, memory, pages, parity, peers, runtimes, scaling  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
@@ -29,6 +29,7 @@ RENDER: dict[str, Callable[[pages.Report], str]] = {
     "memory": memory.render,
     "scaling": scaling.render,
     "parity": parity.render,
+    "evaluation": evaluation.render,
 }
 """Markdown of one report, by part."""
 
@@ -44,10 +45,15 @@ RUNS: dict[str, list[list[str]]] = {
     "memory": [["memory.py", "--model", "mimo-unet"]],
     "scaling": [["scaling.py", "--model", "mimo-unet"], ["scaling.py", "--model", "mimo-unet-s"]],
     "parity": [["parity.py"]],
+    "evaluation": [["evaluation.py", "--model", "mimo-unet-s"]],
 }
 """Scripts and options that make the reports of each part; presets stand for exported models."""
 
-PAGES = {"README.md": ("peers",), "docs/benchmarks.md": ("memory", "scaling", "parity")}
+PAGES = {
+    "README.md": ("peers",),
+    "docs/benchmarks.md": ("memory", "scaling", "parity"),
+    "docs/evaluation.md": ("evaluation",),
+}
 """Which parts' tables a page shows, between ``<!-- PART table -->`` and ``<!-- /PART table -->``."""
 
 

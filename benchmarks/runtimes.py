@@ -256,35 +256,12 @@ RUNTIMES: dict[str, Callable[[], Runtime]] = {
 
 
 def _pytorch_network(model: Path) -> Any:
-    """The network of train/model.py with the weights of an ONNX file, whose initializers keep PyTorch's
-    names."""
-    onnx = importlib.import_module("onnx")
-    torch = importlib.import_module("torch")
+    """The network of train/model.py with the weights of an ONNX file that train.export wrote."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     definition = importlib.import_module("train.model")
-    weights = {
-        tensor.name.removeprefix("net."): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-        for tensor in onnx.load(str(model)).graph.initializer
-    }
-    try:
-        width = len(weights["feat_extract.0.main.0.weight"])
-    except KeyError:
-        raise RuntimeError(
-            "the ONNX file's initializers do not have PyTorch's names: not one of our exports"
-        ) from None
-    blocks = [
-        len({name.split(".")[3] for name in weights if name.startswith(f"Encoder.{level}.layers.")})
-        for level in range(3)
-    ]
-    network = definition.MIMOUNet(width, blocks)
-    missing, unexpected = network.load_state_dict(
-        {name: value for name, value in weights.items() if name in network.state_dict()}, strict=False
-    )
-    # The outputs at levels 1/2 and 1/4 serve training only and are not exported.
-    if unexpected or any(not name.startswith("ConvsOut.") for name in missing):
-        raise RuntimeError(f"weights missing from the ONNX file: {', '.join(missing) or 'none'}")
-    return definition.FullResolution(network)
+    weights = importlib.import_module("train.fit").load_exported(model)
+    return definition.FullResolution(definition.MIMOUNet.from_weights(weights))
 
 
 def _script(name: str) -> str:

@@ -47,6 +47,17 @@ def test_scaling_reports_every_size_and_every_number_of_threads(tiny: Path, tmp_
     assert all(0 < share <= 1 for count in result["counted"] for share in count["busy"])
 
 
+def test_evaluation_tells_the_network_from_the_rest(tiny: Path, tmp_path: Path) -> None:
+    result = report("evaluation.py", tiny, tmp_path, "-t", "2", "--size", "48x64", "--images", "3")
+    assert result["images"] == 3
+    assert 0 < result["beside"] < result["total"] < result["with_report"]
+    assert result["alone"] > 0
+    assert result["decoding"] > 0
+    assert result["metrics"] > 0
+    assert 0 < result["alone_processor"] < result["processor"]
+    assert result["model"] == tiny.name
+
+
 @pytest.mark.parametrize("page", list(reports.PAGES))
 def test_pages_show_what_was_measured(page: str) -> None:
     """What stands between the marks is made from the kept reports, not written by hand."""

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mimo_rt.cli import parser
 
@@ -26,18 +26,25 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
-    """Where a reader is: photo.jpg, other.png, album/ and model.onnx, all small."""
+    """Where a reader is: photo.jpg, other.png, album/, pairs/ and model.onnx, all small."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "album" / "deeper").mkdir(parents=True)
     with Image.open(ROOT / "examples" / "blurred.jpg") as photo:
         small = photo.resize((72, 48))
     for name in ("photo.jpg", "other.png", "album/a.png", "album/deeper/b.jpg"):
         small.save(folder / name)
+    for half in ("blur", "sharp"):
+        (folder / "pairs" / half).mkdir(parents=True)
+        for number in (1, 2):
+            turned = small.rotate(180 * (number - 1))
+            turned.filter(ImageFilter.BoxBlur(1 if half == "blur" else 0)).save(
+                folder / "pairs" / half / f"{number}.png"
+            )
     shutil.copy(model_file, folder / "model.onnx")
     return folder
 
 
-@pytest.mark.parametrize("page", ["api.md", "cli.md"])
+@pytest.mark.parametrize("page", ["api.md", "cli.md", "evaluation.md"])
 def test_examples_run(page: str, folder: Path) -> None:
     """All examples of a page, one after another, each line of which must succeed."""
     examples = blocks(page)

@@ -9,7 +9,7 @@ building blocks hold a ``main``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -198,6 +198,32 @@ class MIMOUNet(nn.Module):
             raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
         preset = PRESETS[name]
         return cls(preset.width, preset.num_res, preset.dropout)
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, Tensor]) -> MIMOUNet:
+        """A network of the width and depth that the weights have, with them in it, ready to run.
+
+        The outputs at levels 1/4 and 1/2 serve training alone and may be missing (an export does not hold
+        them). Raises ValueError where the weights are not a MIMO-UNet's.
+        """
+        first = weights.get("feat_extract.0.main.0.weight")
+        blocks = [
+            len({name.split(".")[3] for name in weights if name.startswith(f"Encoder.{level}.layers.")})
+            for level in range(3)
+        ]
+        if first is None:
+            raise ValueError(
+                "these are not the weights of a MIMO-UNet: feat_extract.0.main.0.weight is missing"
+            )
+        net = cls(len(first), blocks)
+        try:
+            missing, unexpected = net.load_state_dict(dict(weights), strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"these are not the weights of a MIMO-UNet: {error}") from None
+        wrong = [*unexpected, *(name for name in missing if not name.startswith("ConvsOut."))]
+        if wrong:
+            raise ValueError(f"these are not the weights of a MIMO-UNet: {wrong[0]} is missing or too many")
+        return net.eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x2 = _down(x)

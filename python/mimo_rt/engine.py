@@ -217,19 +217,33 @@ def existing_file(model: str | os.PathLike[str]) -> Path:
     raise make(ModelError, "model.not_found", f"{os.fspath(model)!r} {what} (bundled: {models.names()})")
 
 
-def open_engine(model: str | os.PathLike[str] | bytes, *, cache: bool = True) -> Engine:
+def open_engine(
+    model: str | os.PathLike[str] | bytes, *, precision: str | None = None, cache: bool = True
+) -> Engine:
     """An Engine from whatever names one: a bundled model, an ONNX file, a checkpoint or a plan file (told
-    apart by what is in them), or the bytes of any."""
+    apart by what is in them), or the bytes of any.
+
+    precision: as `build` takes it, None for fp32, or for what a plan file has; BackendError where a plan file
+    has another.
+    """
     if isinstance(model, str) and models.find(model) is not None:
-        return build(model, cache=cache)
+        return build(model, precision=precision or "fp32", cache=cache)
     source = model if isinstance(model, bytes) else str(existing_file(model))
     try:
-        return Engine(_core.Engine.load(source))
+        engine = Engine(_core.Engine.load(source))
     except PlanError as error:
         empty = len(source) == 0 if isinstance(source, bytes) else Path(source).stat().st_size == 0
         if error.code != "plan.not_a_plan" and not empty:
             raise
-    return build(model, cache=cache)
+        return build(model, precision=precision or "fp32", cache=cache)
+    if precision not in (None, engine.info.precision):
+        raise make(
+            BackendError,
+            "backend.precision",
+            f"the plan was built in {engine.info.precision}; for {precision} give the ONNX file that it was "
+            "built from",
+        )
+    return engine
 
 
 __all__ = ["Engine", "EngineInfo", "build", "open_engine"]

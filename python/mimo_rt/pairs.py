@@ -36,6 +36,9 @@ FOLDERS = (
 GAMMA_FOLDER = "blur_gamma"
 """GOPRO_Large's frames averaged in gamma space, beside ``blur``: another protocol."""
 
+SPLITS = ("test", "train")
+"""Folders of splits; the first that is there is taken where none is asked for."""
+
 ORIGINS = "origins.csv"
 """What the preprocessed tree says of where its files came from: columns split, number, scene, frame."""
 
@@ -51,6 +54,8 @@ class Pair:
     """What it is called in tables, unique in its set: "GOPR0384_11_00/000001"."""
     scene: str
     """The shot that it belongs to; "" where that is not known."""
+    frame: str
+    """Its name in that shot; its own where the shot is not known."""
     blur: Path
     sharp: Path
 
@@ -63,7 +68,7 @@ class PairSet:
     split: str | None
     """ "train" or "test" where the folder has splits."""
     gamma: bool
-    """Whether the blurred half is ``blur_gamma``."""
+    """Whether the blurred half is ``blur_gamma``, or was made from it as a table of origins says."""
     pairs: tuple[Pair, ...]
 
 
@@ -83,22 +88,34 @@ def find(
     """The pairs below `root`.
 
     sharp: the folder of the sharp halves where it lies elsewhere (files are then matched by name, folders
-    inside are not compared). split: "train" or "test"; where the folder has both and none is given, "test".
+    inside are not compared). split: "train" or "test"; where none is given, the one that is there, "test"
+    before "train".
     gamma: take ``blur_gamma`` for the blurred half.
 
-    Raises ImageError: "pairs.folder" where a folder is missing, "pairs.none" where nothing below it looks
-    like pairs, "pairs.unmatched" where an image has no counterpart.
+    Sharp images without a blurred one are passed over. Raises ImageError: "pairs.folder" where a folder is
+    missing or cannot be read, "pairs.none" where nothing below it looks like pairs, "pairs.unmatched" where
+    a blurred image has no sharp one or a name is there twice, "pairs.origins" for a damaged table.
     """
-    top = Path(root)
+    try:
+        return _find(Path(root), sharp, split, gamma)
+    except OSError as error:
+        reason = error.strerror or error
+        raise make(ImageError, "pairs.folder", f"cannot read {error.filename or root}: {reason}") from error
+
+
+def _find(top: Path, sharp: str | os.PathLike[str] | None, split: str | None, gamma: bool) -> PairSet:
     for folder in (top, *([Path(sharp)] if sharp is not None else [])):
         if not folder.is_dir():
             raise make(ImageError, "pairs.folder", f"{folder} is not a folder")
     if sharp is not None:
-        return PairSet(top, split, gamma, _sorted(_matched(top, Path(sharp), "", flat=True)))
-    if split is None and (top / "test").is_dir() and (top / "train").is_dir():
-        split = "test"
+        matched = _matched(top, Path(sharp), "", flat=True)
+        if not matched:
+            raise make(ImageError, "pairs.none", f"there are no images in {top}")
+        return PairSet(top, split, gamma, _sorted(matched))
+    if split is None:
+        split = next((name for name in SPLITS if (top / name).is_dir()), None)
     base = top / split if split is not None and (top / split).is_dir() else top
-    if split is not None and base == top and top.name != split:
+    if split is not None and base == top and top.resolve().name != split:
         raise make(ImageError, "pairs.folder", f"{top} has no folder {split}")
     found = _below(base, gamma)
     if not found:
@@ -109,7 +126,8 @@ def find(
             f"no pairs of images below {base}: two folders such as {blurred} and sharp are looked for, there "
             "and one level down; two folders with other names can be given apart",
         )
-    return PairSet(top, split, gamma, _sorted(_with_scenes(top, base.name, found)))
+    found, from_gamma = _with_scenes(top, base.resolve().name, found)
+    return PairSet(top, split, gamma or from_gamma, _sorted(found))
 
 
 def _below(base: Path, gamma: bool) -> list[Pair]:
@@ -165,26 +183,34 @@ def _matched(blurred: Path, sharp: Path, scene: str, *, flat: bool) -> list[Pair
         name = key(path, blurred)
         if name not in targets:
             raise make(ImageError, "pairs.unmatched", f"{path} has no sharp image {name} in {sharp}")
-        inside = name.rpartition("/")[0]
-        pairs.append(Pair(f"{scene}/{name}" if scene else name, scene or inside, path, targets[name]))
+        inside, _, frame = name.rpartition("/")
+        full = f"{scene}/{name}" if scene else name
+        pairs.append(Pair(full, scene or inside, frame, path, targets[name]))
     return pairs
 
 
-def _with_scenes(top: Path, split: str, pairs: list[Pair]) -> list[Pair]:
-    """Scenes of a preprocessed tree, as its table of origins has them."""
-    table = next((p for p in (top / ORIGINS, top.parent / ORIGINS) if p.is_file()), None)
+def _with_scenes(top: Path, split: str, pairs: list[Pair]) -> tuple[list[Pair], bool]:
+    """Scenes and frames of a preprocessed tree, as its table of origins has them, and whether it was made
+    from ``blur_gamma``."""
+    table = next((p for p in (top / ORIGINS, top.resolve().parent / ORIGINS) if p.is_file()), None)
     if table is None or any(pair.scene for pair in pairs):
-        return pairs
+        return pairs, False
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            scenes = {(row["split"], row["number"]): row["scene"] for row in csv.DictReader(file)}
+            rows = {(row["split"], row["number"]): row for row in csv.DictReader(file)}
+        origins = {key: (row["scene"] or "", Path(row["frame"] or "").stem) for key, row in rows.items()}
     except (KeyError, csv.Error, UnicodeDecodeError) as error:
         raise make(ImageError, "pairs.origins", f"{table} is no table of origins ({error})") from error
-    return [Pair(p.name, scenes.get((split, p.name), ""), p.blur, p.sharp) for p in pairs]
+    gamma = any(
+        f"/{GAMMA_FOLDER}/" in (row.get("blur") or "") for key, row in rows.items() if key[0] == split
+    )
+    return [
+        Pair(p.name, *origins.get((split, p.name), ("", p.frame)), blur=p.blur, sharp=p.sharp) for p in pairs
+    ], gamma
 
 
 def _sorted(pairs: list[Pair]) -> tuple[Pair, ...]:
-    names = sorted(pairs, key=lambda pair: natural_key(pair.name))
+    names = sorted(pairs, key=lambda pair: (natural_key(pair.name), pair.name))
     for first, second in itertools.pairwise(names):
         if first.name == second.name:
             raise make(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-VERBS = ("deblur", "build", "import", "info", "models", "bench", "doctor")
+VERBS = ("deblur", "build", "import", "info", "models", "bench", "eval", "doctor")
 _MODULES = {"import": "import_"}
 """Of verbs that no module can be named after."""
 

@@ -74,9 +74,14 @@ class ProgressBar:
             self._last, self._shown = now, True
         return True
 
+    def wipe(self) -> None:
+        """Off the screen until the next call, so that a sentence can be said."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._shown = False
+
     def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self.wipe()

@@ -15,6 +15,14 @@ def count(text: str) -> int:
     return int(text)
 
 
+def at_least_one(text: str) -> int:
+    """A whole number, 1 or more."""
+    value = count(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    return value
+
+
 def pixels(text: str) -> int:
     """A number of pixels: "500000000", "500M" (millions), "1.5G"."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)([kMG]?)", text)

@@ -1,0 +1,231 @@
+"""The runtimes that a model can be evaluated with, each behind one small interface: our engine, ONNX Runtime
+and PyTorch. All of them get the same padded values, and their results are neither rounded nor scaled."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mimo_rt import models
+from mimo_rt.deblurrer import Deblurrer
+from mimo_rt.engine import existing_file, open_engine
+from mimo_rt.errors import BackendError, ModelError, make
+from mimo_rt.padding import Float, run_padded
+
+NAMES = ("cpu", "onnxruntime", "torch", "tensorrt")
+PRECISIONS = ("fp32", "fp16")
+STRIDE = 4
+"""MIMO-UNet takes sides that are multiples of this, in every export and checkpoint."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model's file."""
+
+    name: str
+    sha256: str
+    """Of the ONNX file or checkpoint; for a plan that of the ONNX file that it was built from."""
+    preset: str
+    """Such as "mimo-unet"; "" where it is not known."""
+    metadata: dict[str, str]
+
+
+class Backend(Protocol):
+    """A model made ready in one runtime."""
+
+    name: str
+    precision: str
+    model: ModelFacts
+    facts: dict[str, Any]
+    """What a report says of the runtime: version, threads, instruction set."""
+
+    def run(self, image: Float) -> Float:
+        """The network's result for H x W x 3 in [0, 1], of the same shape, perhaps beyond [0, 1]."""
+        ...
+
+
+def open_backend(
+    name: str,
+    model: str | os.PathLike[str],
+    *,
+    precision: str = "fp32",
+    threads: int = 0,
+    memory: int | None = None,
+    ensemble: int = 0,
+) -> Backend:
+    """The backend `name` with a model: a bundled model's name or a path. The other options are those of a
+    Deblurrer; `memory` bounds the cpu backend alone.
+
+    Raises BackendError where this backend or precision is not to be had here, ModelError for the model.
+    """
+    if name == "cpu":
+        return _Cpu(model, precision, threads, memory, ensemble)
+    if name == "tensorrt":
+        raise make(BackendError, "backend.missing", "the tensorrt backend is not in this build of mimo_rt")
+    if name not in NAMES:
+        raise make(
+            BackendError, "backend.unknown", f"there is no backend {name!r}; there are {', '.join(NAMES)}"
+        )
+    if precision != "fp32":
+        raise make(
+            BackendError, "backend.precision", f"the {name} backend computes in fp32, not in {precision}"
+        )
+    kind = _OnnxRuntime if name == "onnxruntime" else _Torch
+    return kind(model, threads, ensemble)
+
+
+class _Cpu:
+    """Our engine, with a Deblurrer's padding, threads, memory and ensemble."""
+
+    name = "cpu"
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        precision: str,
+        threads: int,
+        memory: int | None,
+        ensemble: int,
+    ) -> None:
+        from mimo_rt import __version__
+
+        engine = open_engine(model, precision=precision)
+        self._deblurrer = Deblurrer(engine, threads=threads, memory=memory, ensemble=ensemble)
+        info = engine.info
+        self.precision = info.precision
+        self.model = ModelFacts(
+            _name(model),
+            info.key.get("model_sha256", ""),
+            info.metadata.get("mimo_rt.preset", ""),
+            info.metadata,
+        )
+        self.facts = {
+            "runtime": f"mimo_rt {__version__}",
+            "instruction_set": info.target,
+            "threads": self._deblurrer.threads,
+        }
+
+    def run(self, image: Float) -> Float:
+        return self._deblurrer.run(image)
+
+
+class _OnnxRuntime:
+    """ONNX Runtime on the processor."""
+
+    name, precision = "onnxruntime", "fp32"
+
+    def __init__(self, model: str | os.PathLike[str], threads: int, ensemble: int) -> None:
+        ort = _optional("onnxruntime", "pip install onnxruntime")
+        path = _path(model)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4  # what it has to say comes as an exception
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own kinds, which derive from nothing more
+            raise make(
+                ModelError,
+                "backend.model",
+                f"ONNX Runtime does not read {path.name} (this backend takes an ONNX file): {error}",
+            ) from error
+        self._input = self._session.get_inputs()[0].name
+        self._ensemble = ensemble
+        metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.model = ModelFacts(_name(model), _sha256(path), metadata.get("mimo_rt.preset", ""), metadata)
+        self.facts = {"runtime": f"onnxruntime {ort.__version__}", "threads": threads or "all"}
+
+    def run(self, image: Float) -> Float:
+        def network(planes: Float) -> Float:
+            result: Float = self._session.run(None, {self._input: planes})[0]
+            return result
+
+        return _guarded("ONNX Runtime", network, image, self._ensemble)
+
+
+class _Torch:
+    """PyTorch on the processor, with the network of `train.model`, which a clone of the project has."""
+
+    name, precision = "torch", "fp32"
+
+    def __init__(self, model: str | os.PathLike[str], threads: int, ensemble: int) -> None:
+        self._torch = torch = _optional("torch", "pip install 'mimo-rt[train]'")
+        need = "in a clone of the project, run from its root (python -m mimo_rt eval ...)"
+        definition = _optional("train.model", need)
+        fit = _optional("train.fit", need)
+        path = _path(model)
+        try:
+            self._network = definition.MIMOUNet.from_weights(fit.load_weights(path))
+        except Exception as error:  # a hostile file may make a reader raise anything
+            raise make(
+                ModelError,
+                "backend.model",
+                f"{path.name} is neither a checkpoint nor an ONNX file of ours, which the torch backend "
+                f"takes: {error}",
+            ) from error
+        if threads:
+            torch.set_num_threads(threads)
+        self._ensemble = ensemble
+        net = self._network
+        shape = (net.width, net.num_res)
+        presets = [n for n, p in definition.PRESETS.items() if (p.width, p.num_res) == shape]
+        self.model = ModelFacts(_name(model), _sha256(path), presets[0] if presets else "", {})
+        self.facts = {"runtime": f"torch {torch.__version__}", "threads": torch.get_num_threads()}
+
+    def run(self, image: Float) -> Float:
+        def network(planes: Float) -> Float:
+            with self._torch.inference_mode():
+                result: Float = self._network(self._torch.from_numpy(planes))[2].numpy()
+                return result
+
+        return _guarded("PyTorch", network, image, self._ensemble)
+
+
+def _guarded(runtime: str, network: Callable[[Float], Float], image: Float, ensemble: int) -> Float:
+    try:
+        return run_padded(network, image, STRIDE, ensemble)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise make(BackendError, "backend.run", f"{runtime} failed on an image: {error}") from error
+
+
+def _optional(module: str, need: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise make(
+            BackendError, "backend.missing", f"this backend needs {module}: {need} ({error})"
+        ) from error
+
+
+def _path(model: str | os.PathLike[str]) -> Path:
+    shipped = models.find(model) if isinstance(model, str) else None
+    return existing_file(model) if shipped is None else shipped.path
+
+
+def _name(model: str | os.PathLike[str]) -> str:
+    shipped = models.find(model) if isinstance(model, str) else None
+    return Path(model).name if shipped is None else shipped.id
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise make(ModelError, "model.read", f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def largest_difference(one: Float, other: Float) -> float:
+    """The largest absolute difference of two results."""
+    return float(np.abs(one - other).max())

@@ -91,7 +91,9 @@ def test_what_the_engine_cannot_build_is_not_added(
         path = tmp_path / f"bad{number}.onnx"
         path.write_bytes(data)
         assert main(["models", "add", str(path)]) == 3
-        assert capsys.readouterr().err.count("\n") == 1
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert str(path) in err
     for missing in (tmp_path, tmp_path / "missing.onnx"):
         with pytest.raises(ModelError):
             add(missing, name="fine")
@@ -264,8 +266,8 @@ def test_a_damaged_entry(
     assert not file.exists()
 
 
-def test_texts_of_an_entry_cannot_play_tricks(
-    model_file: Path, models_folder: Path, capsys: pytest.CaptureFixture[str]
+def test_texts_of_entries_and_models_cannot_play_tricks(
+    model_file: Path, models_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add(model_file, name="mine")
     path = models_folder / "mine.json"
@@ -274,6 +276,13 @@ def test_texts_of_an_entry_cannot_play_tricks(
     assert main(["models"]) == 0
     assert main(["models", "show", "mine"]) == 0
     assert main(["models", "list", "--json"]) == 0
+    network = onnx.load(model_file)
+    onnx.helper.set_model_props(network, {"mimo_rt.preset": "\x1b[2J", "\x1b[2J": "\x1b[2J"})
+    network.graph.node[0].name = "\x1b[2J"
+    onnx.save(network, tmp_path / "trick.onnx")
+    assert main(["models", "add", str(tmp_path / "trick.onnx")]) == 0
+    assert main(["models", "show", "trick"]) == 0
+    assert main(["info", "trick", "--layers", "--size", "8x8"]) == 0
     out = capsys.readouterr().out
     assert "a [2Jb c d" in out
     assert all(c.isprintable() or c == "\n" for c in out)
@@ -331,6 +340,14 @@ def test_what_a_killed_program_left_is_swept(model_file: Path, models_folder: Pa
     add(model_file)
     assert not old.exists()
     assert new.exists()
+    beginning = models_folder / f"{'0' * 32}.partial"
+    beginning.write_bytes(b"begun")
+    os.utime(beginning, (time.time() - 1e6,) * 2)
+    add(model_file, replace=True)
+    assert beginning.exists()
+    os.utime(beginning, (time.time() - 1e7,) * 2)
+    add(model_file, replace=True)
+    assert not beginning.exists()
 
 
 def test_a_folder_that_cannot_be_written(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

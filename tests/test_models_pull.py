@@ -189,7 +189,11 @@ def test_the_registry_that_ships(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_cut_connection_is_resumed_at_once(web: Web, offer: Callable[..., str]) -> None:
     web.cut_after = [1000, 500]
-    model = fetch(offer())
+    seen: list[float] = []
+    model = fetch(offer(), progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[0] == 1000 / len(web.data)
+    assert seen[-1] == 1.0
     assert model.sha256 == sha256(web.data).hexdigest()
     assert [one.get("range") for one in web.asked] == [None, "bytes=1000-", "bytes=1500-"]
     assert {one.get("if-range") for one in web.asked[1:]} == {'"one"'}
@@ -374,8 +378,11 @@ def test_a_server_that_has_nothing(status: int, web: Web, offer: Callable[..., s
     assert code(offer()) == "model.download"
 
 
-def test_nobody_answers(web: Web, offer: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_answers(
+    web: Web, offer: Callable[..., str], models_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert code(offer(url="http://127.0.0.1:1/x")) == "model.download"
+    assert list(models_folder.iterdir()) == []
     monkeypatch.setattr(download, "TIMEOUT", 0.1)
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     web.hold, web.length, web.extra = threading.Event(), False, {"Content-Length": str(len(web.data) + 1)}

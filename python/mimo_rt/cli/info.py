@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         ("target", info.target),
         ("plan", f"{info.origin}, made by {info.producer}"),
         *((f"key.{name}", value) for name, value in info.key.items() if value),
-        *((f"metadata.{name}", value) for name, value in sorted(info.metadata.items())),
+        *((f"metadata.{plain(name)}", value) for name, value in sorted(info.metadata.items())),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

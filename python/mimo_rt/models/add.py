@@ -61,7 +61,10 @@ def add_data(data: bytes, name: str, source: str, *, facts: Facts, replace: bool
     onnx = as_onnx(data, source)
     if len(onnx) > folder.MAX_MODEL_BYTES:
         raise make(ModelError, "model.too_large", f"{source} makes a model too large for an ONNX file")
-    preset = build(onnx).info.metadata.get("mimo_rt.preset")
+    try:
+        preset = build(onnx).info.metadata.get("mimo_rt.preset")
+    except ModelError as error:  # which speaks of bytes that it was given, not of where they lay
+        raise make(ModelError, error.code, f"{source}: {error}") from error
     if facts.preset and preset and facts.preset != preset:
         raise make(
             ModelError,

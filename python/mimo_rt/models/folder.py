@@ -270,11 +270,13 @@ def _remove_files(folder: Path, name: str, *, keep: Path | None) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove temporary files that a killed program left, once nobody can still be writing them."""
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < time.time() - _DAY:
-                path.unlink()
+    """Remove temporary files that a killed program left, and beginnings of downloads that nobody went on
+    with, once nobody can still be writing them."""
+    for pattern, days in ((".*.tmp", 1), ("*.partial", 30), ("*.state", 30)):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - days * _DAY:
+                    path.unlink()
 
 
 def exists(name: str) -> ModelError:

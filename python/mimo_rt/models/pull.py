@@ -6,7 +6,9 @@ user's folder by the file's address, and asked of every later download from ther
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -101,7 +103,7 @@ def pull(
     place = folder.needed()
     partial, state = (_beside(place, published, ending) for ending in (".partial", ".state"))
     try:
-        with locked(partial, wait=False) as file:
+        with locked(partial, wait=False) as file, _unless_empty(partial, file):
             data = _load(published, file, state, progress)
             found = sha256(data).hexdigest()
             if wanted is not None and found != wanted:
@@ -116,7 +118,6 @@ def pull(
             if published.sha256 is None:
                 _pin(place, published, found)
             clear(file, state)
-        partial.unlink(missing_ok=True)
     except BlockingIOError:
         raise make(
             ModelError, "model.busy", f"another program is loading {published.name}; wait until it is done"
@@ -151,6 +152,17 @@ def _load(published: Published, file: BinaryIO, state: Path, progress: Progress 
         ) from error
     file.seek(0)
     return file.read()
+
+
+@contextlib.contextmanager
+def _unless_empty(partial: Path, file: BinaryIO) -> Iterator[None]:
+    """The partial file stays behind only where there is something in it."""
+    try:
+        yield
+    finally:
+        if file.seek(0, 2) == 0:
+            with contextlib.suppress(OSError):  # Windows removes no open file; an empty one does no harm
+                partial.unlink()
 
 
 def _other_file(published: Published, found: str, wanted: str, accept: str | None) -> ModelError:

@@ -20,12 +20,13 @@ import numpy as np
 import mimo_rt
 from benchmarks import pages
 from benchmarks.peers import picture
+from mimo_rt import network
 
 if TYPE_CHECKING:
     import torch
 
 LIMIT = 5e-5
-PRESETS = ("mimo-unet", "mimo-unet-plus", "mimo-unet-s")
+PRESETS = tuple(network.PRESETS)
 SIZES = ((256, 256), (335, 273), (17, 31), (1, 1))
 
 

@@ -1,5 +1,5 @@
-"""What many tests share: small models on disk, a Deblurrer of one, a synthetic photo, and a plan cache of
-their own."""
+"""What many tests share: small models on disk, a Deblurrer of one, a synthetic photo, and a plan cache and a
+folder of models of their own."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ def plan_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIMO_RT_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_models_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither see nor fill the user's folder of models."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIMO_RT_MODELS", str(tmp_path_factory.mktemp("user-models") / "none"))
+        yield
+
+
+@pytest.fixture
+def models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models of this test's own, not there yet."""
+    path = tmp_path / "models"
+    monkeypatch.setenv("MIMO_RT_MODELS", str(path))
+    return path
 
 
 @pytest.fixture(scope="session")

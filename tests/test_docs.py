@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ def test_examples_run(page: str, folder: Path) -> None:
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 
+def all_actions(options: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The options of a verb and of its own verbs."""
+    for action in options._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from all_actions(verb)
+
+
 def test_every_option_is_on_the_page() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     (verbs,) = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
@@ -68,6 +78,6 @@ def test_every_option_is_on_the_page() -> None:
         (section,) = [part for part in sections if re.search(rf"\b{verb}\b", part.partition("\n")[0])]
         if verb == "bench":  # on its own page
             continue
-        for action in options._actions:
+        for action in all_actions(options):
             for option in action.option_strings:
                 assert option in ("-h", "--help") or option in section, f"{verb} {option}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import io
 import sys
 import tempfile
@@ -22,7 +21,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
 import torch
+from numpy.typing import NDArray
 
+from mimo_rt import network
 from train.model import PRESETS, FullResolution, MIMOUNet, lively_init
 from train.weights import load_weights
 
@@ -48,17 +49,21 @@ class Labels:
 
 
 def weights_digest(net: MIMOUNet) -> str:
-    """SHA-256 over names, shapes and little-endian float32 values of all weights, by order of name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(net.state_dict().items()):
-        array = np.ascontiguousarray(value.detach().numpy().astype("<f4"))
-        digest.update(f"{name}:{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    """`mimo_rt.network.weights_digest` of the network's weights."""
+    return network.weights_digest(_arrays(net))
+
+
+def _arrays(net: MIMOUNet) -> dict[str, NDArray[np.float32]]:
+    return {name: value.detach().cpu().numpy() for name, value in net.state_dict().items()}
 
 
 def to_onnx(net: MIMOUNet, *, dynamo: bool = False) -> onnx.ModelProto:
-    """The network as an unchecked ONNX model. ``dynamo``: by PyTorch's newer exporter (onnxscript)."""
+    """The network as an unchecked ONNX model. ``dynamo``: by PyTorch's newer exporter (onnxscript).
+
+    A network that resamples bilinearly, which PyTorch has no operator for, is written by `mimo_rt.network`.
+    """
+    if net.resample != "nearest":
+        return onnx.load_from_string(network.to_onnx(_arrays(net), resample=net.resample))
     module = FullResolution(net).eval()
     example = torch.zeros(1, 3, 64, 96)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -103,6 +108,7 @@ def label(model: onnx.ModelProto, net: MIMOUNet, labels: Labels) -> None:
         "mimo_rt.width": str(net.width),
         "mimo_rt.num_res": ",".join(str(n) for n in net.num_res),
         "mimo_rt.stride": "4",
+        "mimo_rt.resample": net.resample if net.resample != "nearest" else "",
         "mimo_rt.weights_sha256": weights_digest(net),
         "mimo_rt.name": labels.name,
         "mimo_rt.licence": labels.licence,

@@ -31,14 +31,14 @@ from train.display import Display
 from train.distributed import Group, join, leave
 from train.frames import Frames
 from train.health import dead_share
-from train.model import MIMOUNet, preset_of
+from train.model import MIMOUNet
 from train.recipe import FROM_WEIGHTS, Recipe, RecipeError, names
 from train.schedule import Clock, Schedule, parse_until
 from train.sources import Material, gather
 from train.step_cost import device_name
 from train.trainer import Trainer, peak_memory, synchronize
 from train.validation import Validation, batch_gain, score
-from train.weights import load_weights, network_of, weights_named
+from train.weights import load_weights, weights_named
 
 CHECKPOINT_SECONDS = 180.0
 """Training time that a crash may cost."""
@@ -79,7 +79,7 @@ class Fit:
         if recipe.preset == FROM_WEIGHTS:
             if weights is None:
                 raise RecipeError(f"the recipe {recipe.name} starts from weights: name them with --init")
-            net: MIMOUNet = network_of(weights)
+            net: MIMOUNet = MIMOUNet.from_weights(weights)
         else:
             net = recipe.network()
         self.trainer = Trainer(recipe, net, self.group)
@@ -141,7 +141,7 @@ class Fit:
         return {
             "model": net.state_dict(),
             "step": self.step,
-            "preset": preset_of(net.width, net.num_res),
+            "preset": net.shape.preset,
             "width": net.width,
             "num_res": list(net.num_res),
         }
@@ -183,7 +183,7 @@ class Fit:
         recipe, net = self.recipe, self.trainer.net
         return {
             "recipe": recipe.name,
-            "preset": preset_of(net.width, net.num_res),
+            "preset": net.shape.preset,
             "width": net.width,
             "num_res": list(net.num_res),
             "epochs": self.epoch,

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mimo_rt import network
+
 BlocksPerLevel: TypeAlias = int | Sequence[int]
 
 
@@ -30,16 +32,9 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "mimo-unet": Preset(32, (8, 8, 8)),
-    "mimo-unet-plus": Preset(32, (20, 20, 20), dropout=0.1),
-    "mimo-unet-s": Preset(16, (1, 2, 5)),
+    name: Preset(width, blocks, dropout=0.1 if name == "mimo-unet-plus" else 0.0)
+    for name, (width, blocks) in network.PRESETS.items()
 }
-
-
-def preset_of(width: int, num_res: Sequence[int]) -> str:
-    """The preset that has this shape, or "custom"."""
-    shape = width, tuple(num_res)
-    return next((name for name, p in PRESETS.items() if (p.width, p.num_res) == shape), "custom")
 
 
 class BasicConv(nn.Module):
@@ -141,6 +136,16 @@ def _up(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+def _up_bilinear(x: Tensor) -> Tensor:
+    """Doubled without half-pixel centres, along each axis 0 1 2 to 0 .5 1 1.5 2 2: a mode that PyTorch
+    lacks."""
+    for axis in (2, 3):
+        following = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, -1, 1)], axis)
+        both = torch.stack([x, 0.5 * (x + following)], axis + 1)
+        x = both.flatten(axis, axis + 1)
+    return x
+
+
 def blocks_per_level(num_res: BlocksPerLevel) -> tuple[int, int, int]:
     """``num_res`` as three counts, for the levels 1, 1/2, 1/4; raises ValueError."""
     counts = (num_res,) * 3 if isinstance(num_res, int) else tuple(num_res)
@@ -152,19 +157,30 @@ def blocks_per_level(num_res: BlocksPerLevel) -> tuple[int, int, int]:
 
 
 class MIMOUNet(nn.Module):
-    """The network. Takes float32 NCHW in [0, 1] with height and width divisible by 4.
+    """The network. Takes float32 NCHW in [0, 1] with height and width divisible by 4. resample: how features
+    are enlarged, see `mimo_rt.network.RESAMPLINGS`.
 
     ``forward`` returns three images at levels 1/4, 1/2 and 1; the last is the result. Nothing is clipped.
     """
 
-    def __init__(self, width: int = 32, num_res: BlocksPerLevel = 8, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int = 32,
+        num_res: BlocksPerLevel = 8,
+        dropout: float = 0.0,
+        resample: str = "nearest",
+    ) -> None:
         super().__init__()
         if width < 4 or width % 2:
             raise ValueError(f"width must be even and at least 4, got {width}")
+        if resample not in network.RESAMPLINGS:
+            known = ", ".join(network.RESAMPLINGS)
+            raise ValueError(f"resample must be one of {known}, got {resample!r}")
         w = width
         n1, n2, n4 = blocks_per_level(num_res)
         self.width = width
         self.num_res = (n1, n2, n4)
+        self.resample = resample
         self.Encoder = nn.ModuleList(
             [Blocks(w, n1, dropout), Blocks(2 * w, n2, dropout), Blocks(4 * w, n4, dropout)]
         )
@@ -199,30 +215,21 @@ class MIMOUNet(nn.Module):
         preset = PRESETS[name]
         return cls(preset.width, preset.num_res, preset.dropout)
 
+    @property
+    def shape(self) -> network.Shape:
+        """Width and blocks, and the preset that has them."""
+        return network.Shape(self.width, self.num_res)
+
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Tensor]) -> MIMOUNet:
+    def from_weights(cls, weights: Mapping[str, Tensor], resample: str = "nearest") -> MIMOUNet:
         """A network of the width and depth that the weights have, with them in it, ready to run.
 
         The outputs at levels 1/4 and 1/2 serve training alone and may be missing (an export does not hold
-        them). Raises ValueError where the weights are not a MIMO-UNet's.
+        them). Raises mimo_rt.ModelError where the weights are not a MIMO-UNet's.
         """
-        first = weights.get("feat_extract.0.main.0.weight")
-        blocks = [
-            len({name.split(".")[3] for name in weights if name.startswith(f"Encoder.{level}.layers.")})
-            for level in range(3)
-        ]
-        if first is None:
-            raise ValueError(
-                "these are not the weights of a MIMO-UNet: feat_extract.0.main.0.weight is missing"
-            )
-        net = cls(len(first), blocks)
-        try:
-            missing, unexpected = net.load_state_dict(dict(weights), strict=False)
-        except RuntimeError as error:
-            raise ValueError(f"these are not the weights of a MIMO-UNet: {error}") from None
-        wrong = [*unexpected, *(name for name in missing if not name.startswith("ConvsOut."))]
-        if wrong:
-            raise ValueError(f"these are not the weights of a MIMO-UNet: {wrong[0]} is missing or too many")
+        shape = network.shape_of({name: value.numpy() for name, value in weights.items()})
+        net = cls(shape.width, shape.blocks, resample=resample)
+        net.load_state_dict(dict(weights), strict=False)
         return net.eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -233,9 +240,10 @@ class MIMOUNet(nn.Module):
         res2 = self.Encoder[1](self.FAM2(self.feat_extract[1](res1), self.SCM2(x2)))
         z = self.Encoder[2](self.FAM1(self.feat_extract[2](res2), self.SCM1(x4)))
 
-        half_of_quarter = _up(z)
+        up = _up if self.resample == "nearest" else _up_bilinear
+        half_of_quarter = up(z)
         skip2 = self.AFFs[1](_down(res1), res2, half_of_quarter)
-        skip1 = self.AFFs[0](res1, _up(res2), _up(half_of_quarter))
+        skip1 = self.AFFs[0](res1, up(res2), up(half_of_quarter))
 
         z = self.Decoder[0](z)
         quarter = self.ConvsOut[0](z) + x4

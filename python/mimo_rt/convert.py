@@ -21,8 +21,8 @@ class Converted:
 def convert(source: bytes | str | os.PathLike[str], *, resample: str | None = None) -> Converted:
     """The network in a checkpoint file, or in its bytes, as an ONNX file.
 
-    resample: "nearest" or "bilinear" (see `mimo_rt.network.RESAMPLINGS`); None takes what the program that wrote the
-    file does: MindSpore's port interpolates, all others repeat the nearest. Raises ModelError as
+    resample: "nearest" or "bilinear" (see `mimo_rt.network.RESAMPLINGS`); None takes what the program that
+    wrote the file does: MindSpore's port interpolates, all others repeat the nearest. Raises ModelError as
     `mimo_rt.checkpoints.read` does.
     """
     read = checkpoints.read(source)

@@ -34,7 +34,7 @@ MAX_STRENGTH = 1.5
 class Deblurrer:
     """Removes motion blur from images, with one engine and one set of working memory.
 
-    model: an Engine, a path to an ONNX or plan file, bytes of either, or a bundled model's name. threads: 0
+    model: an Engine, a path to an ONNX or plan file, bytes of either, or a model's name. threads: 0
     for all cores that this process may use. memory: most bytes that a run may allocate, a number or a text
     such as "512M"; None for as much as is best. ensemble: 0 for one pass; 4 for the mean over the image's
     four rotations, 8 over their mirror images as well: a little better, as many times as slow, and one
@@ -256,8 +256,10 @@ def deblur(
 
 def _identity(model: Model) -> object:
     """What tells one model from another; a file that has changed is another model."""
-    if isinstance(model, (Engine, bytes)) or (isinstance(model, str) and models.find(model) is not None):
+    if isinstance(model, (Engine, bytes)):
         return model
+    if isinstance(model, str) and (known := models.find(model)) is not None:
+        return known
     path = Path(model)
     try:
         status = path.stat()

@@ -151,7 +151,8 @@ def build(
     """Make an Engine from a model.
 
     model: path of an ONNX file or of a checkpoint (PyTorch's, safetensors, MindSpore's; nothing in it is
-    executed), its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1").
+    executed), its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1") or of one in the
+    user's folder of models.
     backend: "auto" or "cpu". precision: "fp32", or "fp16", which rounds what layers pass on to half
     precision and carries it in half the memory, and keeps weights in half precision where that moves the
     result on a picture made for it by less than would cost 0.01 dB at 40 dB; arithmetic stays in single
@@ -192,36 +193,34 @@ def build(
 
     if isinstance(model, bytes):
         return make_engine(model)
-    shipped = models.find(model) if isinstance(model, str) else None
-    if shipped is None:
+    known = models.find(model) if isinstance(model, str) else None
+    if known is None:
         return make_engine(str(existing_file(model)))
-    engine = make_engine(str(shipped.path))
+    try:
+        engine = make_engine(str(known.path))
+    except ModelError:
+        models.verify(known)
+        raise
     found = engine.info.key.get("model_sha256")
-    if found != shipped.sha256:
-        raise make(
-            ModelError,
-            "model.damaged",
-            f"the bundled model {shipped.id} is not what was shipped (sha256 {found}); reinstall mimo_rt",
-        )
+    if found != known.sha256:
+        raise models.damaged(known, f"its sha256 is {found}")
     return engine
 
 
 def existing_file(model: str | os.PathLike[str]) -> Path:
-    """`model` as the path of a regular file; ModelError, which lists the bundled names, where it is none."""
+    """`model` as the path of a regular file; ModelError, which lists the models' names, where it is none."""
     path = Path(model)
     if path.is_file():
         return path
-    what = (
-        "is a folder, not a model" if path.is_dir() else "is neither a file nor the name of a bundled model"
-    )
-    raise make(ModelError, "model.not_found", f"{os.fspath(model)!r} {what} (bundled: {models.names()})")
+    what = "is a folder, not a model" if path.is_dir() else "is neither a file nor the name of a model"
+    raise make(ModelError, "model.not_found", f"{os.fspath(model)!r} {what} ({models.names()})")
 
 
 def open_engine(
     model: str | os.PathLike[str] | bytes, *, precision: str | None = None, cache: bool = True
 ) -> Engine:
-    """An Engine from whatever names one: a bundled model, an ONNX file, a checkpoint or a plan file (told
-    apart by what is in them), or the bytes of any.
+    """An Engine from whatever names one: a bundled model, one of the user's, an ONNX file, a checkpoint or a
+    plan file (told apart by what is in them), or the bytes of any.
 
     precision: as `build` takes it, None for fp32, or for what a plan file has; BackendError where a plan file
     has another.

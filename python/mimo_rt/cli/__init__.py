@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+from mimo_rt.untrusted import plain
+
 VERBS = ("deblur", "build", "import", "info", "models", "bench", "eval", "doctor")
 _MODULES = {"import": "import_"}
 """Of verbs that no module can be named after."""
@@ -79,7 +81,7 @@ def sentence(error: BaseException) -> str:
         return "the system is out of memory; --memory 512M bounds what mimo_rt takes"
     if isinstance(error, BrokenPipeError):
         return "whoever read the output has gone"
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain(str(error)) or type(error).__name__
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     source.add_argument(
         *("-m", "--model"),
         metavar="MODEL",
-        help=f"a bundled model's name, an ONNX file or a plan file (default: {DEFAULT_MODEL})",
+        help=f"a model's name, an ONNX file or a plan file (default: {DEFAULT_MODEL})",
     )
     source.add_argument("--onnx", metavar="FILE", help="an ONNX file to build an engine from")
     source.add_argument("--loadEngine", metavar="FILE", help="a plan file, as --saveEngine writes it")

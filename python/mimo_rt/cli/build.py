@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "plan file is "
         "for those who want to keep or move one.",
     )
-    parser.add_argument("model", metavar="MODEL", help="ONNX file or bundled model")
+    parser.add_argument("model", metavar="MODEL", help="ONNX file or a model's name")
     parser.add_argument("-o", "--output", required=True, metavar="PLAN", help="where to write the plan")
     parser.add_argument("--backend", default="auto", help="auto (default) or cpu")
     parser.add_argument(

@@ -73,12 +73,20 @@ def examine() -> dict[str, Any]:
     folder, usable = cache_folder()
     models = {}
     from mimo_rt.models import bundled
+    from mimo_rt.models import folder as models_folder
 
     for model in bundled():
         sound = model.path.is_file() and model.path.stat().st_size == model.bytes
         models[model.id] = "there" if sound else "damaged or missing; reinstall mimo_rt"
         if not sound:
             problems.append(f"the bundled model {model.id} is {models[model.id]}")
+    own, damaged = models_folder.everything()
+    for yours in own:
+        sound = yours.path.is_file() and yours.path.stat().st_size == yours.bytes
+        models[yours.id] = "yours" if sound else f"yours, damaged or missing; {yours.repair}"
+        if not sound:
+            problems.append(f"the model {yours.id} is {models[yours.id]}")
+    problems += map(str, damaged)
     extras = {}
     for what, packages in _EXTRAS.items():
         found = {name: version_of(name) for name in packages}
@@ -92,7 +100,7 @@ def examine() -> dict[str, Any]:
         "processor": {"model": machine.cpu_name(), "cores usable": str(machine.usable_cores())},
         "instruction sets": engine,
         "plan cache": {"folder": str(folder), "state": usable},
-        "models": models or {"bundled": "none in this build"},
+        "models": {"your folder": str(models_folder.location()), **models},
         "extras": extras,
         "problems": problems,
     }

@@ -25,8 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--resample",
         choices=("nearest", "bilinear"),
-        help="how features are enlarged: bilinear for weights trained in MindSpore's port (the default of its "
-        "checkpoints), else nearest",
+        help="how features are enlarged: bilinear for weights trained in MindSpore's port (the default of "
+        "its checkpoints), else nearest",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument("--json", action="store_true", help="what was found, on standard output")

@@ -1,4 +1,4 @@
-"""`mimo-rt info`: what a plan, an ONNX file or a bundled model is, for people or as JSON."""
+"""`mimo-rt info`: what a plan, an ONNX file or a model of a name is, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mimo_rt import layer_profile
 from mimo_rt.cli import OK, options
 from mimo_rt.cli.table import table
 from mimo_rt.sizes import format_bytes
+from mimo_rt.untrusted import plain
 
 if TYPE_CHECKING:
     from mimo_rt.engine import Engine
@@ -36,10 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "info",
         help="print what a plan or a model is",
-        description="Print what a plan, an ONNX file or a bundled model is: size, work, how far it looks, "
+        description="Print what a plan, an ONNX file or a model of a name is: size, work, how far it looks, "
         "layers.",
     )
-    parser.add_argument("model", metavar="FILE_OR_NAME", help="plan, ONNX file or bundled model")
+    parser.add_argument("model", metavar="FILE_OR_NAME", help="plan, ONNX file or a model's name")
     parser.add_argument("--layers", action="store_true", help="list every layer, and time it by a run")
     parser.add_argument(
         "--size",
@@ -86,11 +87,11 @@ def run(args: argparse.Namespace) -> int:
         ("target", info.target),
         ("plan", f"{info.origin}, made by {info.producer}"),
         *((f"key.{name}", value) for name, value in info.key.items() if value),
-        *((f"metadata.{name}", value) for name, value in sorted(info.metadata.items())),
+        *((f"metadata.{plain(name)}", value) for name, value in sorted(info.metadata.items())),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {' '.join(value.split())}")
+        print(f"{name:<{width}}  {plain(value)}")
     if args.layers:
         print()
         costs = _costs(engine, args)
@@ -128,4 +129,4 @@ def _layer_row(layer: dict[str, Any]) -> list[str]:
     steps = layer["epilogue"]
     cells["epilogue"] = steps if isinstance(steps, str) else "+".join(map(str, steps))
     cells["macs_per_pixel"] = f"{layer['macs_per_pixel']:,.0f}"
-    return [str(cells[column]) for column in _COLUMNS]
+    return [plain(str(cells[column])) for column in _COLUMNS]

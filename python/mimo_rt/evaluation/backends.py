@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mimo_rt import models
+from mimo_rt import checkpoints, models
+from mimo_rt.convert import convert
 from mimo_rt.deblurrer import Deblurrer
 from mimo_rt.engine import existing_file, open_engine
 from mimo_rt.errors import BackendError, ModelError, make
@@ -128,12 +129,16 @@ class _OnnxRuntime:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what it has to say comes as an exception
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            source = convert(path).onnx if checkpoints.is_checkpoint(path) else str(path)
+            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except ModelError:
+            raise
         except Exception as error:  # its own kinds, which derive from nothing more
             raise make(
                 ModelError,
                 "backend.model",
-                f"ONNX Runtime does not read {path.name} (this backend takes an ONNX file): {error}",
+                f"ONNX Runtime does not read {path.name} (this backend takes an ONNX file or a checkpoint): "
+                f"{error}",
             ) from error
         self._input = self._session.get_inputs()[0].name
         self._ensemble = ensemble
@@ -158,10 +163,10 @@ class _Torch:
         self._torch = torch = _optional("torch", "pip install 'mimo-rt[train]'")
         need = "in a clone of the project, run from its root (python -m mimo_rt eval ...)"
         definition = _optional("train.model", need)
-        fit = _optional("train.fit", need)
+        weights = _optional("train.weights", need)
         path = _path(model)
         try:
-            self._network = definition.MIMOUNet.from_weights(fit.load_weights(path))
+            self._network = definition.MIMOUNet.from_weights(weights.load_weights(path))
         except Exception as error:  # a hostile file may make a reader raise anything
             raise make(
                 ModelError,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 import stat
 from pathlib import Path
 
 from mimo_rt.errors import ImageError, make
+from mimo_rt.temporary import temporary_beside
 
 
 def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
@@ -28,19 +26,9 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
             return
         if existing is not None and not overwrite:
             raise make(ImageError, "image.exists", f"{path} exists already; --force overwrites it")
-        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
-        try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with temporary_beside(target, data) as temporary:
             if existing is not None:
                 temporary.chmod(stat.S_IMODE(existing.st_mode))
             temporary.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
     except OSError as error:
         raise make(ImageError, "image.write", f"cannot write {path}: {error.strerror or error}") from error

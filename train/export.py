@@ -155,10 +155,26 @@ def export(net: MIMOUNet, path: Path, labels: Labels, *, dynamo: bool = False) -
     return worst
 
 
+def network(name: str, width: int | None, num_res: list[int] | None) -> tuple[MIMOUNet, str]:
+    """A network of the preset's shape but for what is given, and the preset to label it with: one of another
+    shape is "custom", so that nobody takes it for the preset. Raises ValueError."""
+    preset = PRESETS[name]
+    blocks = num_res[0] if num_res is not None and len(num_res) == 1 else num_res or preset.num_res
+    net = MIMOUNet(width if width is not None else preset.width, blocks, preset.dropout)
+    return net, name if (net.width, net.num_res) == (preset.width, preset.num_res) else "custom"
+
+
 def main() -> None:
     """Entry of ``python -m train.export``."""
     parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
     parser.add_argument("--preset", choices=list(PRESETS), required=True)
+    parser.add_argument("--width", type=int, help="channels at level 1, where they are not the preset's")
+    parser.add_argument(
+        "--num-res",
+        type=int,
+        nargs="+",
+        help="ResBlocks, one count or three, where they are not the preset's",
+    )
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument(
         "--weights", type=Path, help="checkpoint: ours (the averaged weights) or a published one"
@@ -173,13 +189,13 @@ def main() -> None:
         "--dynamo", action="store_true", help="use PyTorch's newer exporter (needs onnxscript)"
     )
     a = parser.parse_args()
-    net = MIMOUNet.from_preset(a.preset)
     try:
+        net, preset = network(a.preset, a.width, a.num_res)
         if a.weights is not None:
             net.load_state_dict(load_weights(a.weights))
         else:
             lively_init(net, a.lively)
-        labels = Labels(a.preset, a.model_version, a.name, a.licence, a.description)
+        labels = Labels(preset, a.model_version, a.name, a.licence, a.description)
         worst = export(net, a.output, labels, dynamo=a.dynamo)
     except (ExportError, RuntimeError, OSError, ValueError) as e:
         raise SystemExit(f"export failed: {e}") from None

@@ -105,6 +105,10 @@ class Outcome:
     kept: int
 
 
+class OverlapError(ValueError):
+    """One of two folders, of which one is written, lies in the other."""
+
+
 class StoppedError(Exception):
     """Work that ended because other work failed or was interrupted."""
 
@@ -160,16 +164,18 @@ def check_pair(placed: Placed, *, checksums: bool = False) -> Checked:
 
 
 def refuse_overlap(source: Path, target: Path) -> None:
-    """Raises ValueError where one of the folders lies in the other, links followed."""
+    """Raises OverlapError where one of the folders lies in the other, links followed."""
 
     def inside(inner: Path, outer: Path) -> bool:
         return any(p.exists() and p.samefile(outer) for p in (inner, *inner.parents))
 
     source, target = source.resolve(), target.resolve()
     if inside(target, source):
-        raise ValueError(f"the destination {target} lies in the source {source}; choose one outside it")
+        raise OverlapError(f"the destination {target} lies in the source {source}; choose one outside it")
     if target.exists() and inside(source, target):
-        raise ValueError(f"the source {source} lies in the destination {target}; choose another destination")
+        raise OverlapError(
+            f"the source {source} lies in the destination {target}; choose another destination"
+        )
 
 
 def refuse_strangers(root: Path, placed: Sequence[Placed]) -> None:
@@ -331,7 +337,7 @@ def preprocess(
     show: a progress bar.
 
     Raises ImageError with the codes of `collect` and "data.bad", "data.strangers", "data.exists",
-    "data.space", "data.link", "data.file"; ValueError where one folder lies in the other."""
+    "data.space", "data.link", "data.file"; OverlapError where one folder lies in the other."""
     jobs = jobs or usable_cores()
     if not source.is_dir():
         raise make(ImageError, "pairs.folder", f"{source} is not a folder")
@@ -474,7 +480,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             jobs=a.jobs,
             show=not a.quiet,
         )
-    except ValueError as error:
+    except OverlapError as error:
         options.error(str(error))
     except Error as error:
         print(f"not preprocessed: {error}", file=sys.stderr)

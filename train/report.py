@@ -1,7 +1,8 @@
 """A run beside the published ones: ``python -m train.report --run RUN --evaluation EVAL -o report.md``.
 
 The rows are those of the MindSpore model zoo's page on MIMO-UNet, ours is the first column, and the page's
-own columns stand as they were published. What was not measured says so."""
+own columns stand as they were published. What was not measured says so.
+"""
 
 from __future__ import annotations
 

@@ -26,12 +26,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from train.frames import Frames
-
 from benchmarks import pages
 from mimo_rt import machine
 from mimo_rt import pairs as pair_files
 from mimo_rt.cli import options
+from train.frames import Frames
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Read: TypeAlias = Callable[[Path, int, int, int], Pixels]

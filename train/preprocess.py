@@ -6,7 +6,7 @@
     origins.csv                        where each came from
 
 of ``{train,test}/GOPR*/{blur,blur_gamma,sharp}/*.png``. Files are hard links where the file system has
-them, so that it takes a second and no space, else copies. Before anything is written all pairs are checked:
+them, so that it takes seconds and no space, else copies. Before anything is written all pairs are checked:
 that both halves are there, are whole PNG files and of one size, and that there are as many as GOPRO_Large
 has. A run that was cut short goes on when it is started again; what stands there and is right stays.
 Nothing outside the destination is touched, and nothing in it is overwritten without ``--force``.

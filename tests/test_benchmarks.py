@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx_models
 import pytest
+from PIL import Image
 
 from benchmarks import pages
 from benchmarks import report as reports
@@ -56,6 +57,24 @@ def test_evaluation_tells_the_network_from_the_rest(tiny: Path, tmp_path: Path) 
     assert result["metrics"] > 0
     assert 0 < result["alone_processor"] < result["processor"]
     assert result["model"] == tiny.name
+
+
+def test_loader_compares_the_stores(tmp_path: Path) -> None:
+    for half in ("blur", "sharp"):
+        (tmp_path / half).mkdir()
+        Image.new("RGB", (48, 40)).save(tmp_path / half / "1.png")
+    before = sorted(tmp_path.rglob("*"))
+    path = tmp_path.parent / "loader.json"
+    command = [sys.executable, str(SCRIPTS / "loader.py"), "--data", str(tmp_path), "--json", str(path)]
+    options = ["--side", "16", "--seconds", "0.05", "--workers", "1", "--ms-per-step", "50", "--batch", "2"]
+    done = subprocess.run([*command, *options], check=True, stdout=subprocess.PIPE, text=True)
+    result = json.loads(path.read_text())
+    assert result["steps"] == [{"name": "this step", "pairs_per_second": 40.0}]
+    rates = {rate["store"]: rate["pairs_per_second"] for rate in result["rates"]}
+    assert {"PNG, Pillow", "PNG, Pillow, cropped first", "decoded (--cache)"} <= set(rates)
+    assert all(rate > 0 for rate in rates.values())
+    assert "consumes: this step: 40" in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("page", list(reports.PAGES))

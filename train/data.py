@@ -151,7 +151,8 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         """A square crop of a random photograph, turned at random, seldom a flat one."""
         while True:
             photo = self.photographs[int(rng.choice(len(self.photographs), p=self._odds))]
-            crop = photo[_corner(rng, photo, size)]
+            y, x = _corner(rng, photo.shape[0], photo.shape[1], size)
+            crop = photo[y : y + size, x : x + size]
             if self._wanted(rng, crop):
                 return turn(crop, self._turn(rng))
 
@@ -160,21 +161,21 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         size = self.recipe.crop
         while True:
             pair = pairs[int(rng.integers(len(pairs)))]
-            blurred, sharp = pair.load()
-            if min(sharp.shape[:2]) < size:
+            height, width = pair.size()
+            if min(height, width) < size:
                 raise ValueError(
                     f"{pair.sharp} is smaller than the crop of {size} pixels that the recipe asks for"
                 )
-            cut = _corner(rng, sharp, size)
-            if self._wanted(rng, sharp[cut]):
+            y, x = _corner(rng, height, width, size)
+            sharp = pair.frames.crop(pair.sharp, y, x, size)
+            if self._wanted(rng, sharp):
+                blurred = pair.frames.crop(pair.blur, y, x, size)
                 kind = self._turn(rng)
-                return to_tensor(turn(blurred[cut], kind)), to_tensor(turn(sharp[cut], kind))
+                return to_tensor(turn(blurred, kind)), to_tensor(turn(sharp, kind))
 
 
-def _corner(rng: np.random.Generator, image: Pixels, size: int) -> tuple[slice, slice]:
-    y = int(rng.integers(image.shape[0] - size + 1))
-    x = int(rng.integers(image.shape[1] - size + 1))
-    return slice(y, y + size), slice(x, x + size)
+def _corner(rng: np.random.Generator, height: int, width: int, size: int) -> tuple[int, int]:
+    return int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
 
 
 @dataclass(frozen=True)

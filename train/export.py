@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from mimo_rt import network
+from mimo_rt.errors import Error
 from train.model import PRESETS, FullResolution, MIMOUNet, lively_init
 from train.weights import load_weights
 
@@ -164,11 +165,16 @@ def export(net: MIMOUNet, path: Path, labels: Labels, *, dynamo: bool = False) -
 def main() -> None:
     """Entry of ``python -m train.export``."""
     parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
-    parser.add_argument("--preset", choices=list(PRESETS), required=True)
-    weights = parser.add_mutually_exclusive_group(required=True)
-    weights.add_argument(
-        "--weights", type=Path, help="checkpoint: ours (the averaged weights) or a published one"
+    parser.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        help="with --lively: which network; with --weights: what it must be",
     )
+    parser.add_argument(
+        "--resample", choices=network.RESAMPLINGS, default="nearest", help="how features are enlarged"
+    )
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--weights", type=Path, help="checkpoint: ours or a published one")
     weights.add_argument("--lively", type=int, metavar="SEED", help="random weights of trained size")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model-version", default="0", help="version written into the metadata")
@@ -179,15 +185,19 @@ def main() -> None:
         "--dynamo", action="store_true", help="use PyTorch's newer exporter (needs onnxscript)"
     )
     a = parser.parse_args()
-    net = MIMOUNet.from_preset(a.preset)
     try:
         if a.weights is not None:
-            net.load_state_dict(load_weights(a.weights))
+            net = MIMOUNet.from_weights(load_weights(a.weights), a.resample)
+            if a.preset not in (None, net.shape.preset):
+                raise ExportError(f"{a.weights} holds a {net.shape.preset}, not a {a.preset}")
+        elif a.preset is None:
+            raise ExportError("--lively needs --preset")
         else:
-            lively_init(net, a.lively)
-        labels = Labels(a.preset, a.model_version, a.name, a.licence, a.description)
+            preset = PRESETS[a.preset]
+            net = lively_init(MIMOUNet(preset.width, preset.num_res, resample=a.resample), a.lively)
+        labels = Labels(net.shape.preset, a.model_version, a.name, a.licence, a.description)
         worst = export(net, a.output, labels, dynamo=a.dynamo)
-    except (ExportError, RuntimeError, OSError, ValueError) as e:
+    except (ExportError, Error, RuntimeError, OSError, ValueError) as e:
         raise SystemExit(f"export failed: {e}") from None
     size = a.output.stat().st_size
     print(f"{a.output}: {size} bytes, within {worst:.1e} of ONNX Runtime", file=sys.stderr)

@@ -105,6 +105,7 @@ def gather(
             material.folders = [[FramePair(p.blur, p.sharp, frames) for p in trained]]
             material.validation = [FramePair(p.blur, p.sharp, frames) for p in held]
             material.scenes = scenes
+            material.gamma = found.gamma
     for folder in material.folders:
         hold_all(folder, frames)
     if photos is not None:

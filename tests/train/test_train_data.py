@@ -35,8 +35,11 @@ def scene(seed: int, height: int, width: int) -> np.ndarray:
 class Flat(Frames):
     """Frames that need no files."""
 
-    def __getitem__(self, path: Path) -> np.ndarray:
-        return np.full((40, 40, 3), 10 if path.name == "blur" else 200, np.uint8)
+    def size(self, path: Path) -> tuple[int, int]:
+        return 40, 40
+
+    def crop(self, path: Path, y: int, x: int, side: int) -> np.ndarray:
+        return np.full((side, side, 3), 10 if path.name == "blur" else 200, np.uint8)
 
 
 def flat_pair() -> FramePair:
@@ -138,7 +141,9 @@ def test_frames_are_the_same_from_memory_a_decoded_file_and_anew(tmp_path: Path)
     held, mapped, anew = Frames(), Frames(tmp_path / "cache"), Frames()
     assert held.hold([path, path])
     for frames in (held, mapped, mapped, anew):
+        assert frames.size(path) == (30, 40)
         assert np.array_equal(frames[path], scene(4, 30, 40))
+        assert np.array_equal(frames.crop(path, 3, 5, 16), scene(4, 30, 40)[3:19, 5:21])
     (decoded,) = (tmp_path / "cache").iterdir()
     decoded.write_bytes(decoded.read_bytes()[:100])  # cut short
     assert np.array_equal(mapped[path], scene(4, 30, 40))

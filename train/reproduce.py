@@ -129,6 +129,7 @@ class Step:
 
 def steps(wanted: Wanted, *, resume: bool = True) -> list[Step]:
     """The steps in order. resume: a training that was begun goes on, else it would begin anew."""
+    wanted.read()  # one that cannot be trained by is refused before anything is done
     out, python = wanted.out, sys.executable
     data = wanted.data if wanted.prepared else out / "data"
     run, model, evaluation, report = out / "run", out / "model.onnx", out / "eval", out / "report.md"

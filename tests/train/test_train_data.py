@@ -152,8 +152,12 @@ def test_frames_are_the_same_from_memory_a_decoded_file_and_anew(tmp_path: Path)
     assert np.array_equal(mapped[path], scene(5, 30, 40))
 
 
+def pair(name: str, scene: str) -> Pair:
+    return Pair(name=name, scene=scene, frame="", blur=Path(), sharp=Path())
+
+
 def test_validation_takes_whole_scenes() -> None:
-    pairs = [Pair(f"{s}/{i}", s, Path(), Path()) for s in "abcdef" for i in range(10)]
+    pairs = [pair(f"{s}/{i}", s) for s in "abcdef" for i in range(10)]
     trained, held, scenes = split_by_scene(pairs, 0.2)
     assert len(scenes) == 2
     assert {p.scene for p in held} == set(scenes)
@@ -161,7 +165,7 @@ def test_validation_takes_whole_scenes() -> None:
     assert len(trained) + len(held) == 60
     assert split_by_scene(pairs[::-1], 0.2)[2] == scenes
     assert split_by_scene(pairs, 0.0)[1] == []
-    one = [Pair(str(i), "", Path(), Path()) for i in range(10)]
+    one = [pair(str(i), "") for i in range(10)]
     assert [p.name for p in split_by_scene(one, 0.2)[1]] == ["8", "9"]
 
 

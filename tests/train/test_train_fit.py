@@ -208,7 +208,7 @@ def test_the_bundled_model_learns_another_kind_of_blur(tmp_path: Path) -> None:
             Image.fromarray(pixels).save(tmp_path / "pairs" / half / f"{i}.png")
     words = ["--recipe", "finetune", "--init", "mimo-unet-s", "--data", str(tmp_path / "pairs")]
     words += ["--out", str(tmp_path / "run"), "--steps", "200"]
-    for change in ("rate=0.001", "crop=48", "batch=2", "validation=0.25"):
+    for change in ("rate=0.001", "crop=32", "batch=2", "validation=0.25"):
         words += ["--set", change]
     run = make(parser().parse_args(words), join("cpu"))
     before = run.validation.measure(run.trainer.result)["psnr"]

@@ -149,7 +149,7 @@ def test_options_reach_the_steps(recipe: Path, source: Path, out: Path, fakes: F
     assert fakes.commands["preprocess"][-2:] == ["--gamma", "--partial"]
     fit = shlex.join(fakes.commands["fit"])
     assert fit.endswith("--epochs 3 --set rate=0.001 --workers 2")
-    assert fakes.commands["export"][-4:-2] == ["--weights", str(tmp_path / "out" / "run" / "final.pt")]
+    assert fakes.commands["export"][-4:-2] == ["--weights", str(out / "run" / "final.pt")]
 
 
 def test_eight_gpus_are_eight_processes(source: Path, out: Path) -> None:

@@ -24,6 +24,7 @@ _COLUMNS = (
     "channels",
     "kernel_size",
     "stride",
+    "resampling",
     "epilogue",
     "macs_per_pixel",
 )

@@ -83,9 +83,13 @@ void prefetch_stripe(const DirectJob& job, int row, int first, int last) {
     for (int s = 0; s < job.out.step_count; ++s) {
       const EpilogueStep& step = job.out.steps[s];
       if (step.kind == EpilogueKind::relu) continue;
-      prefetch(
-          step.rows[row] + block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes,
-          static_cast<std::ptrdiff_t>((end - x) >> step.up) * kLanes);
+      const std::ptrdiff_t at =
+          block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes;
+      const std::ptrdiff_t floats = static_cast<std::ptrdiff_t>((end - x) >> step.up) * kLanes;
+      prefetch(step.rows[row] + at, floats);
+      if (step.linear.below != nullptr && step.linear.below[row] != step.rows[row]) {
+        prefetch(step.linear.below[row] + at, floats);
+      }
     }
   }
 }

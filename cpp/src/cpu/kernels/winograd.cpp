@@ -259,6 +259,11 @@ inline Ending ending_of(const Destination& out) {
   return out.steps[0].kind == EpilogueKind::add && out.steps[0].up == 0 ? Ending::add : Ending::any;
 }
 
+// Not inlined: rare, and it would be there for each row of a tile.
+HWY_NOINLINE void interpolate_pixel(const EpilogueStep& step, int row, int block, int x, int width, V* v) {
+  interpolate<1>(step.rows, step.linear, block * step.block_stride, step.up, width, row, x, 1, 1, v);
+}
+
 // Bias and epilogue of one column of a tile: destination rows row, row + 1, ... of one channel block.
 template <int kRows>
 HWY_INLINE void finish_column(const Destination& out, int row, int block, int x, V* v) {
@@ -274,7 +279,12 @@ HWY_INLINE void finish_column(const Destination& out, int row, int block, int x,
       if (step.kind == EpilogueKind::relu) {
         v[i] = hn::Max(v[i], hn::Zero(d));
       } else if (step.rows[row + i] != nullptr) {
-        const V operand = hn::LoadU(d, step.rows[row + i] + at);
+        V operand;
+        if (step.linear.below == nullptr) {
+          operand = hn::LoadU(d, step.rows[row + i] + at);
+        } else {
+          interpolate_pixel(step, row + i, block, x, out.width, &operand);
+        }
         v[i] = step.kind == EpilogueKind::add ? hn::Add(v[i], operand) : hn::Mul(v[i], operand);
       }
     }
@@ -371,7 +381,7 @@ class OutputRows {
   bool next(const float*& from, const float*& end) {
     for (; s_.count > 0; advance()) {
       const int row = F::kOut * s_.ty + row_;
-      const EpilogueStep own{EpilogueKind::add, job_.out.rows, job_.out.block_stride, 0};
+      const EpilogueStep own{EpilogueKind::add, job_.out.rows, job_.out.block_stride, 0, {}};
       const EpilogueStep& step = step_ < 0 ? own : job_.out.steps[step_];
       if (step.kind == EpilogueKind::relu || step.rows[row] == nullptr) continue;
       const float* block = step.rows[row] + block_ * step.block_stride;

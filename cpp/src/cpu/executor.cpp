@@ -195,6 +195,7 @@ Destination Executor::destination(const Node& node, const PackedNode& packed, st
       s.rows = operand;
       s.linear = interpolation(op.value, op.up, op.sampling, first, count, made, step);
     }
+    out.linear = out.linear || s.linear.below != nullptr;
     steps_.push_back(s);
   }
   out.steps = steps_.data();

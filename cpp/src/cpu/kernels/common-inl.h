@@ -95,8 +95,9 @@ HWY_INLINE void interpolate(const float* const* rows, const Interpolation& linea
 }
 
 // Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p *
-// column_stride.
-template <int kCount>
+// column_stride. kLinear: out.linear, known beforehand so that nothing else is in the way of pixels staying
+// in registers.
+template <int kCount, bool kLinear>
 HWY_INLINE void finish(const Destination& out, int row, int block, int x, int column_stride, int count,
                        V* v) {
   const D d;
@@ -115,7 +116,7 @@ HWY_INLINE void finish(const Destination& out, int row, int block, int x, int co
     }
     const float* base = step.rows[row] + block * step.block_stride;
     V operand[kCount];
-    if (step.linear.below != nullptr) {
+    if (kLinear && step.linear.below != nullptr) {
       interpolate<kCount>(step.rows, step.linear, block * step.block_stride, step.up, out.width, row, x,
                           column_stride, count, operand);
     } else if (plain && step.up == 0) {

@@ -21,7 +21,23 @@ void run_linear(const CopyJob& job, int row) {
       V v[kMicroRows];
       interpolate<kMicroRows>(job.part.rows, job.linear, block * job.part.block_stride, -job.shift,
                               job.out.width, row, x, 1, count, v);
-      finish<kMicroRows>(job.out, row, block, x, 1, count, v);
+      finish<kMicroRows, true>(job.out, row, block, x, 1, count, v);
+    }
+    clear_left(job.out, row, block);
+    clear_right(job.out, row, block);
+  }
+}
+
+template <bool kLinear>
+void run_nearest(const CopyJob& job, int row) {
+  const D d;
+  for (int block = 0; block < job.out.blocks; ++block) {
+    const float* from = job.part.rows[row] + block * job.part.block_stride;
+    for (int x = 0; x < job.out.width; ++x) {
+      const std::ptrdiff_t column =
+          job.shift >= 0 ? static_cast<std::ptrdiff_t>(x) << job.shift : x >> -job.shift;
+      V v = hn::LoadU(d, from + column * kLanes);
+      finish<1, kLinear>(job.out, row, block, x, 1, 1, &v);
     }
     clear_left(job.out, row, block);
     clear_right(job.out, row, block);
@@ -30,18 +46,8 @@ void run_linear(const CopyJob& job, int row) {
 
 void run(const CopyJob& job, int row) {
   if (job.linear.below != nullptr) return run_linear(job, row);
-  const D d;
-  for (int block = 0; block < job.out.blocks; ++block) {
-    const float* from = job.part.rows[row] + block * job.part.block_stride;
-    for (int x = 0; x < job.out.width; ++x) {
-      const std::ptrdiff_t column =
-          job.shift >= 0 ? static_cast<std::ptrdiff_t>(x) << job.shift : x >> -job.shift;
-      V v = hn::LoadU(d, from + column * kLanes);
-      finish<1>(job.out, row, block, x, 1, 1, &v);
-    }
-    clear_left(job.out, row, block);
-    clear_right(job.out, row, block);
-  }
+  if (job.out.linear) return run_nearest<true>(job, row);
+  run_nearest<false>(job, row);
 }
 
 }  // namespace copy

@@ -44,7 +44,8 @@ struct Destination {
   const float* bias = nullptr;  // padded to whole panels
   const EpilogueStep* steps = nullptr;
   int step_count = 0;
-  bool half = false;  // results are rounded to half precision, the largest ones clamped to what it holds
+  bool linear = false;  // some step interpolates
+  bool half = false;    // results are rounded to half precision, the largest ones clamped to what it holds
 };
 
 struct SourcePart {

@@ -69,14 +69,15 @@ class GraphMaker:
         )
         return self.op("Relu", [y]) if relu else y
 
-    def resize(self, x: str, factor: float) -> str:
+    def resize(self, x: str, factor: float, mode: str = "nearest") -> str:
+        """By `factor` along both axes. mode: "nearest" or "linear", with row y at row y / factor."""
         # Before opset 13 the unused region must be there, if only empty.
         roi = "" if self.opset >= 13 else self.constant(np.zeros(0, np.float32), "roi")
         scales = self.constant(np.array([1, 1, factor, factor], np.float32), "scales")
         return self.op(
             "Resize",
             [x, roi, scales],
-            mode="nearest",
+            mode=mode,
             coordinate_transformation_mode="asymmetric",
             nearest_mode="floor",
         )
@@ -99,8 +100,11 @@ class GraphMaker:
         return model
 
 
-def mimo_unet(width: int = 8, num_res: int = 1, *, seed: int = 0, opset: int = 17) -> bytes:
-    """A whole MIMO-UNet of any width and depth, full-resolution output only, serialised."""
+def mimo_unet(
+    width: int = 8, num_res: int = 1, *, seed: int = 0, opset: int = 17, upsampling: str = "nearest"
+) -> bytes:
+    """A whole MIMO-UNet of any width and depth, full-resolution output only, serialised. upsampling: the mode
+    in which features are resampled x2."""
     g, w = GraphMaker(seed, opset), width
     # Of trained size: beyond eight blocks a level the branches shrink, or the sums would grow without bound.
     branch = 0.3 * min(1.0, 8 / num_res) ** 0.5
@@ -134,9 +138,9 @@ def mimo_unet(width: int = 8, num_res: int = 1, *, seed: int = 0, opset: int = 1
     res1 = blocks(g.conv(x, 3, w), w)
     res2 = blocks(attend(g.conv(res1, w, 2 * w, 3, 2), shallow(x2, 2 * w), 2 * w), 2 * w)
     z = blocks(attend(g.conv(res2, 2 * w, 4 * w, 3, 2), shallow(x4, 4 * w), 4 * w), 4 * w)
-    z_half = g.resize(z, 2.0)
+    z_half = g.resize(z, 2.0, upsampling)
     skip2 = fuse(2 * w, g.resize(res1, 0.5), res2, z_half)
-    skip1 = fuse(w, res1, g.resize(res2, 2.0), g.resize(z_half, 2.0))
+    skip1 = fuse(w, res1, g.resize(res2, 2.0, upsampling), g.resize(z_half, 2.0, upsampling))
     z = blocks(z, 4 * w)
     z = concat(g.conv(z, 4 * w, 2 * w, 4, 2, transpose=True), skip2)
     z = blocks(g.conv(z, 4 * w, 2 * w, 1), 2 * w)

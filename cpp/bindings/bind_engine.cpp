@@ -2,6 +2,7 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <string_view>
@@ -52,6 +53,20 @@ const char* op_name(Op op) {
   return "";
 }
 
+// "linear x2", "nearest x1/2"; "" where nothing is resampled. shift as in Part.
+std::string resampling(std::int32_t shift, Sampling sampling) {
+  if (shift == 0) return "";
+  const std::string factor = std::to_string(1 << std::abs(shift));
+  return (sampling == Sampling::linear ? "linear x" : "nearest x") + (shift > 0 ? "1/" + factor : factor);
+}
+
+// "relu", "add", "mul", "add linear x2".
+std::string step_name(const EpilogueOp& step) {
+  if (step.kind == EpilogueKind::relu) return "relu";
+  const std::string how = resampling(-step.up, step.sampling);
+  return (step.kind == EpilogueKind::add ? "add" : "mul") + (how.empty() ? "" : " " + how);
+}
+
 py::list layers(const Engine& engine) {
   const Graph& graph = engine.plan().graph;
   py::list list;
@@ -59,11 +74,13 @@ py::list layers(const Engine& engine) {
     const Node& node = graph.nodes[n];
     const Value& output = graph.values[node.output];
     py::list epilogue;
-    for (const EpilogueOp& op : node.epilogue) {
-      epilogue.append(op.kind == EpilogueKind::relu ? "relu" : op.kind == EpilogueKind::add ? "add" : "mul");
-    }
+    for (const EpilogueOp& op : node.epilogue) epilogue.append(step_name(op));
     std::int64_t inputs = 0;
-    for (const Part& part : node.parts) inputs += graph.values[part.value].channels;
+    std::string how;
+    for (const Part& part : node.parts) {
+      inputs += graph.values[part.value].channels;
+      if (how.empty()) how = resampling(part.shift, part.sampling);
+    }
     py::dict d;
     d["name"] = text(node.name);
     d["op"] = op_name(node.op);
@@ -74,6 +91,7 @@ py::list layers(const Engine& engine) {
     d["out_channels"] = output.channels;
     d["kernel_size"] = py::make_tuple(node.kernel_h, node.kernel_w);
     d["stride"] = node.stride;
+    d["resampling"] = how;
     d["epilogue"] = epilogue;
     d["macs_per_pixel"] = macs_per_pixel(graph, node);
     d["bytes_per_pixel"] = 4.0 * values_per_pixel(graph, node);

@@ -73,7 +73,7 @@ class Engine:
     def packed_bytes(self) -> int: ...
     def layers(self) -> list[dict[str, Any]]:
         """One entry a node: name, op, kernel, block, level, in_channels, out_channels, kernel_size, stride,
-        epilogue, macs_per_pixel, bytes_per_pixel."""
+        resampling, epilogue, macs_per_pixel, bytes_per_pixel."""
 
 class Deblurrer:
     def __init__(self, engine: Engine, *, threads: int = 0, memory: int = 0, ensemble: int = 0) -> None: ...

@@ -53,28 +53,36 @@ enum class Op : std::uint8_t {
   input = 0,  // the image; no inputs
   conv = 1,   // sum over parts of a convolution of each part, as one convolution over their concatenation
   conv_transpose = 2,  // one part; the output has scale - 1
-  copy = 3,  // one part, resampled by its shift: identity, nearest resampling, and the carrier of an
-             // epilogue that no convolution could take (a bare Relu is copy + relu, a bare Add is copy + add)
+  copy = 3,    // one part, resampled by its shift: identity, resampling, and the carrier of an epilogue that
+               // no convolution could take (a bare Relu is copy + relu, a bare Add is copy + add)
   concat = 4,  // parts one after another along channels; left only where the consumer is not a conv
 };
 
-// One operand of a node. shift > 0: nearest x1/2^shift, row y reads source row y << shift (so do columns);
-// shift < 0: nearest x2^-shift, row y reads source row y >> -shift. In conv: only >= 0, and 0 unless the
-// kernel is 1x1. In conv_transpose and concat: 0.
+// How a value is read x2^n larger, along rows and along columns alike. nearest: row y is source row y >> n.
+// linear: row y lies at y / 2^n of the source, a fraction f below row y >> n, and is (1 - f) times that row
+// plus f times the next one; below the last row lies the last row again. Enlarging one after the other by 2^a
+// and by 2^b is enlarging by 2^(a + b), in both.
+enum class Sampling : std::uint8_t { nearest = 0, linear = 1 };
+
+// One operand of a node. shift > 0: x1/2^shift, row y reads source row y << shift (so do columns); shift < 0:
+// x2^-shift, as `sampling` says, which is nearest elsewhere. In conv: only >= 0, and 0 unless the kernel is
+// 1x1. In conv_transpose and concat: 0.
 struct Part {
   ValueId value = 0;
   std::int32_t shift = 0;
+  Sampling sampling = Sampling::nearest;
 };
 
 enum class EpilogueKind : std::uint8_t { relu = 0, add = 1, mul = 2 };
 
 // One step after the convolution and its bias, applied in order. For add and mul the other operand has the
-// same channels and is read at row >> up, column >> up (nearest upsampling folded in; up >= 0). For relu both
-// are unused.
+// same channels and is read x2^up larger (upsampling folded in; up >= 0), as `sampling` says, which is
+// nearest where up is 0. For relu all but the kind is unused.
 struct EpilogueOp {
   EpilogueKind kind = EpilogueKind::relu;
   ValueId value = 0;
   std::int32_t up = 0;
+  Sampling sampling = Sampling::nearest;
 };
 
 struct Node {

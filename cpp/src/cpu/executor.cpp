@@ -26,6 +26,8 @@ std::size_t pointer_count(const Program& program, const Layout& layout) {
     const std::int64_t band = layout.band >> program.graph().values[node.output].scale;
     const auto rows = static_cast<std::size_t>(std::min(band, shape.height) + 2 * program.anchors().tile + 2);
     std::size_t arrays = 1 + node.epilogue.size() + node.parts.size();
+    for (const EpilogueOp& op : node.epilogue) arrays += op.sampling == Sampling::linear;
+    for (const Part& part : node.parts) arrays += part.sampling == Sampling::linear;
     for (const PackedPhase& phase : program.nodes()[n].direct) arrays += phase.taps.size();
     most = std::max(most, rows * arrays);
   }
@@ -139,6 +141,23 @@ const float* const* Executor::rows(ValueId value, std::int64_t first, std::int64
   return out;
 }
 
+// The rows below those that rows [first, first + count) read of a value x2^up larger; null outside `made`.
+// Here, and for columns in the kernels, the image's edge is where a row is below itself: bands have no edges.
+Interpolation Executor::interpolation(ValueId value, int up, Sampling sampling, std::int64_t first,
+                                      std::int64_t count, RowRange made, Step step) {
+  if (sampling == Sampling::nearest) return {};
+  const std::int64_t last = layout_.values[value].shape.height - 1, mask = (std::int64_t{1} << up) - 1;
+  const float** below = pointers_.data() + pointers_used_;
+  pointers_used_ += static_cast<std::size_t>(count);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t y = first + i;
+    below[i] = y < made.first || y >= made.end
+                   ? nullptr
+                   : row(value, std::min((y >> up) + ((y & mask) != 0 ? 1 : 0), last), step);
+  }
+  return {below, static_cast<int>(first & mask)};
+}
+
 // The destination of rows [first, ...): rows outside `made` are null. Epilogue operands come row for row.
 Destination Executor::destination(const Node& node, const PackedNode& packed, std::int64_t first,
                                   RowRange made, Step step) {
@@ -174,7 +193,9 @@ Destination Executor::destination(const Node& node, const PackedNode& packed, st
         operand[i] = y < made.first || y >= made.end ? nullptr : row(op.value, y >> op.up, step);
       }
       s.rows = operand;
+      s.linear = interpolation(op.value, op.up, op.sampling, first, count, made, step);
     }
+    out.linear = out.linear || s.linear.below != nullptr;
     steps_.push_back(s);
   }
   out.steps = steps_.data();
@@ -320,7 +341,9 @@ void Executor::run_rowwise(const Node& node, const PackedNode& packed, Step step
         {to, layout_.values[part.value].shape.block_stride, program_.graph().values[part.value].channels});
   }
   if (packed.kernel == Kernel::copy) {
-    const CopyJob job{out, parts_.front(), node.parts.front().shift};
+    const Part& part = node.parts.front();
+    const CopyJob job{out, parts_.front(), part.shift,
+                      interpolation(part.value, -part.shift, part.sampling, made.first, count, made, step)};
     pool_.run(count, [&](int item, int) { program_.kernels().copy(job, item); });
   } else {
     const ConcatJob job{out, parts_.data(), static_cast<int>(parts_.size())};

@@ -60,6 +60,9 @@ class Executor {
   const float* const* rows(ValueId value, std::int64_t first, std::int64_t count, std::int64_t stride,
                            Step step);
 
+  Interpolation interpolation(ValueId value, int up, Sampling sampling, std::int64_t first,
+                              std::int64_t count, RowRange made, Step step);
+
   void run_node(std::size_t index, Step step, RowRange made);
   void run_input(RowSource& source, Step step, RowRange made);
   void run_winograd(const Node& node, const PackedNode& packed, Step step, RowRange made);

@@ -88,6 +88,15 @@ std::size_t place(std::vector<Interval>& intervals) {
 
 }  // namespace
 
+namespace {
+
+// The last row of a source that row y reads where it is read x2^up larger.
+std::int64_t last_read(std::int64_t y, std::int32_t up, Sampling sampling) {
+  return (y + (sampling == Sampling::linear ? (std::int64_t{1} << up) - 1 : 0)) >> up;
+}
+
+}  // namespace
+
 RowRange source_rows(const Node& node, const Part& part, RowRange d) {
   const auto scaled = [&](std::int64_t row) {
     return part.shift >= 0 ? row * (std::int64_t{1} << part.shift) : row >> -part.shift;
@@ -100,11 +109,12 @@ RowRange source_rows(const Node& node, const Part& part, RowRange d) {
     if (node.stride == 1) return {d.first + node.pad_top - node.kernel_h + 1, d.end + node.pad_top};
     return {floor_div2(d.first + node.pad_top - node.kernel_h + 2), floor_div2(d.end - 1 + node.pad_top) + 1};
   }
-  return {scaled(d.first), scaled(d.end - 1) + 1};
+  if (part.shift >= 0) return {scaled(d.first), scaled(d.end - 1) + 1};
+  return {scaled(d.first), last_read(d.end - 1, -part.shift, part.sampling) + 1};
 }
 
 RowRange operand_rows(const EpilogueOp& step, RowRange d) {
-  return {d.first >> step.up, ((d.end - 1) >> step.up) + 1};
+  return {d.first >> step.up, last_read(d.end - 1, step.up, step.sampling) + 1};
 }
 
 std::vector<Read> reads(const Node& node, RowRange made) {

@@ -41,7 +41,8 @@ constexpr std::int32_t kMaxDiagonalChannels =
 constexpr const char* kSupported =
     "supported: Conv and ConvTranspose (group 1, dilation 1, stride 1 or 2), Relu, Add, Mul, Concat "
     "(channels), Resize "
-    "(nearest, x1/2 or x2), Identity, Cast and Dropout (inference), and arithmetic on shapes in front of "
+    "(nearest, x1/2 or x2; linear asymmetric, x2), Identity, Cast and Dropout (inference), and arithmetic on "
+    "shapes in front of "
     "Resize";
 
 using Entity = std::variant<ValueId, const TensorView*, ShapeValue>;
@@ -520,10 +521,11 @@ class Reader {
 
   // --- the rest ---
 
-  ValueId copy(const NodeView& node, ValueId from, std::int32_t shift, std::vector<EpilogueOp> epilogue) {
+  ValueId copy(const NodeView& node, ValueId from, std::int32_t shift, std::vector<EpilogueOp> epilogue,
+               Sampling sampling = Sampling::nearest) {
     Node n;
     n.op = Op::copy;
-    n.parts = {{from, shift}};
+    n.parts = {{from, shift, sampling}};
     n.epilogue = std::move(epilogue);
     return add_node(node, std::move(n), graph_.values[from].channels, graph_.values[from].scale + shift);
   }
@@ -638,10 +640,11 @@ class Reader {
     onnx::require_known(
         node, {"antialias", "axes", "coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside",
                "extrapolation_value", "keep_aspect_ratio_policy", "mode", "nearest_mode"});
-    if (onnx::get_string(node, "mode", "nearest") != "nearest")
+    const std::string_view mode = onnx::get_string(node, "mode", "nearest");
+    if (mode != "nearest" && mode != "linear")
       fail(node, "model.unsupported_resize",
-           "mode " + quoted(onnx::get_string(node, "mode", "nearest")) +
-               " is not supported; supported: nearest");
+           "mode " + quoted(mode) + " is not supported; supported: nearest and linear");
+    const bool linear = mode == "linear";
     if (onnx::get_int(node, "antialias", 0) != 0)
       fail(node, "model.unsupported_resize", "antialias is not supported; export with antialias=False");
     const ValueId from = feature(node, 0);
@@ -670,8 +673,12 @@ class Reader {
       fail(node, "model.unsupported_resize",
            "it makes a value larger than the image, which is not supported");
     divisor_ = std::max(divisor_, request.divisor);
-    if (!upsample && model_.opset >= 11) check_sampling(node, shift_h);
-    return copy(node, from, shift_h, {});
+    if (linear) {
+      check_linear(node, shift_h);
+    } else if (!upsample && model_.opset >= 11) {
+      check_nearest(node, shift_h);
+    }
+    return copy(node, from, shift_h, {}, linear && shift_h < 0 ? Sampling::linear : Sampling::nearest);
   }
 
   // Scales or sizes of all four axes, where the attribute `axes` gives but some of them.
@@ -722,8 +729,25 @@ class Reader {
          "its factor of " + std::to_string(factor) + " is not supported; supported: 1/2, 1 and 2");
   }
 
+  // Whether output row y lies at y / 2 of the input.
+  void check_linear(const NodeView& node, std::int32_t shift) {
+    // Before opset 11 ONNX left open where rows lie, and runtimes differ.
+    if (node.op_type == "Upsample" || model_.opset < 11)
+      fail(node, "model.unsupported_resize",
+           "mode 'linear' of this version of ONNX's operators does not say where pixels lie; export with "
+           "opset_version=17");
+    if (shift > 0)
+      fail(node, "model.unsupported_resize",
+           "mode 'linear' is not supported at a factor of 1/2; supported: linear x2, nearest x1/2 and x2");
+    const std::string_view mode = onnx::get_string(node, "coordinate_transformation_mode", "half_pixel");
+    if (mode != "asymmetric")
+      fail(node, "model.unsupported_resize",
+           "mode 'linear' with coordinate_transformation_mode " + quoted(mode) +
+               " is not supported; supported: asymmetric");
+  }
+
   // Whether output row y reads row 2y (x1/2), or y / 2 rounded down (x2), by ONNX's formulas.
-  void check_sampling(const NodeView& node, std::int32_t shift) {
+  void check_nearest(const NodeView& node, std::int32_t shift) {
     const std::string_view mode = onnx::get_string(node, "coordinate_transformation_mode", "half_pixel");
     const std::string_view rounding = onnx::get_string(node, "nearest_mode", "round_prefer_floor");
     const double scale = std::ldexp(1.0, -shift);

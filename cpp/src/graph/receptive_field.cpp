@@ -20,9 +20,10 @@ using Needs = std::vector<std::optional<Interval>>;
 std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return -floor_div(-a, b); }
 
-Interval resampled(Interval i, std::int32_t shift) {
+Interval resampled(Interval i, std::int32_t shift, Sampling sampling) {
   if (shift >= 0) return {i.low * (std::int64_t{1} << shift), i.high * (std::int64_t{1} << shift)};
-  return {i.low >> -shift, i.high >> -shift};
+  const std::int64_t next = sampling == Sampling::linear ? (std::int64_t{1} << -shift) - 1 : 0;
+  return {i.low >> -shift, (i.high + next) >> -shift};
 }
 
 void need(Needs& needs, ValueId value, Interval i) {
@@ -38,7 +39,7 @@ std::optional<Interval> input_needed(const Graph& graph, std::int64_t at, bool r
     if (!needs[node->output]) continue;
     const Interval out = *needs[node->output];
     for (const EpilogueOp& e : node->epilogue)
-      if (e.kind != EpilogueKind::relu) need(needs, e.value, resampled(out, -e.up));
+      if (e.kind != EpilogueKind::relu) need(needs, e.value, resampled(out, -e.up, e.sampling));
     const std::int64_t kernel = rows ? node->kernel_h : node->kernel_w;
     const std::int64_t pad = rows ? node->pad_top : node->pad_left;
     Interval in = out;
@@ -47,7 +48,7 @@ std::optional<Interval> input_needed(const Graph& graph, std::int64_t at, bool r
     } else if (node->op == Op::conv_transpose) {
       in = {ceil_div(out.low + pad - (kernel - 1), node->stride), floor_div(out.high + pad, node->stride)};
     }
-    for (const Part& p : node->parts) need(needs, p.value, resampled(in, p.shift));
+    for (const Part& p : node->parts) need(needs, p.value, resampled(in, p.shift, p.sampling));
   }
   return needs[graph.input];
 }

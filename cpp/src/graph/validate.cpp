@@ -69,11 +69,17 @@ class Validator {
     return graph_.values[id];
   }
 
+  void check_sampling(Sampling sampling, bool enlarged) const {
+    require(sampling <= Sampling::linear, "it samples in an unknown way");
+    require(sampling == Sampling::nearest || enlarged, "it interpolates what it does not enlarge");
+  }
+
   // The scale at which a part is read, after its resampling.
   std::int32_t part_scale(const Part& p) const {
     require(p.shift >= -kMaxScale && p.shift <= kMaxScale, "a part's shift is out of range");
     const std::int32_t scale = used(p.value).scale + p.shift;
     require(scale >= 0 && scale <= kMaxScale, "a part's scale is out of range");
+    check_sampling(p.sampling, p.shift < 0);
     return scale;
   }
 
@@ -161,6 +167,7 @@ class Validator {
       require(other.channels == out.channels, "an epilogue operand has other channels");
       require(e.up >= 0 && e.up <= kMaxScale && other.scale == out.scale + e.up,
               "an epilogue operand has another size");
+      check_sampling(e.sampling, e.up > 0);
     }
   }
 

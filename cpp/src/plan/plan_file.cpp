@@ -23,8 +23,8 @@ namespace layout = plan_layout;
 constexpr std::size_t kTextBytes = 4;
 constexpr std::size_t kValueBytes = kTextBytes + 4 + 4;
 constexpr std::size_t kTensorBytes = 1 + 1 + 8 + 8;
-constexpr std::size_t kPartBytes = 4 + 4;
-constexpr std::size_t kEpilogueBytes = 1 + 4 + 4;
+constexpr std::size_t kPartBytes = 4 + 4 + 1;
+constexpr std::size_t kEpilogueBytes = 1 + 4 + 4 + 1;
 constexpr std::size_t kNodeBytes = 1 + kTextBytes + 4 + 4 + 5 * 4 + 2 * 4 + 4;
 constexpr std::size_t kMetadataBytes = 2 * kTextBytes;
 constexpr std::size_t kTacticBytes = kTextBytes + 4;
@@ -65,6 +65,7 @@ void write_node(ByteWriter& out, const Node& node) {
   for (const Part& part : node.parts) {
     out.number(part.value);
     out.number(part.shift);
+    out.number(static_cast<std::uint8_t>(part.sampling));
   }
   out.number(node.output);
   for (const std::int32_t number :
@@ -76,7 +77,16 @@ void write_node(ByteWriter& out, const Node& node) {
     out.number(static_cast<std::uint8_t>(step.kind));
     out.number(step.value);
     out.number(step.up);
+    out.number(static_cast<std::uint8_t>(step.sampling));
   }
+}
+
+Sampling read_sampling(ByteReader& in) {
+  const auto sampling = in.number<std::uint8_t>();
+  if (sampling > static_cast<std::uint8_t>(Sampling::linear)) {
+    in.malformed("the unknown sampling " + std::to_string(sampling));
+  }
+  return static_cast<Sampling>(sampling);
 }
 
 Node read_node(ByteReader& in) {
@@ -89,6 +99,7 @@ Node read_node(ByteReader& in) {
   for (Part& part : node.parts) {
     part.value = in.number<ValueId>();
     part.shift = in.number<std::int32_t>();
+    part.sampling = read_sampling(in);
   }
   node.output = in.number<ValueId>();
   for (std::int32_t* number : {&node.kernel_h, &node.kernel_w, &node.stride, &node.pad_top, &node.pad_left,
@@ -104,6 +115,7 @@ Node read_node(ByteReader& in) {
     step.kind = static_cast<EpilogueKind>(kind);
     step.value = in.number<ValueId>();
     step.up = in.number<std::int32_t>();
+    step.sampling = read_sampling(in);
   }
   return node;
 }

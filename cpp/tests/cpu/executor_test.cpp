@@ -34,24 +34,33 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 TEST(Executor, MatchesPlainLoopsOnEveryTarget) {
   for (const int width : {8, 13}) {
-    const Graph graph = three_levels(width);
-    for (const std::string& target : available_targets()) {
-      const cpu::Program program(plan_for(graph, target));
-      for (const auto& [h, w] : {std::pair{4, 4}, {4, 28}, {36, 8}, {40, 52}}) {
-        const std::vector<float> image = random_image(3, h, w);
-        EXPECT_LE(worst_difference(run_program(program, image, h, w, 2), evaluate(graph, image, h, w)), 2e-5)
-            << target << " width " << width << " at " << h << "x" << w;
+    for (const Sampling how : {Sampling::nearest, Sampling::linear}) {
+      const Graph graph = three_levels(width, 1, how);
+      for (const std::string& target : available_targets()) {
+        const cpu::Program program(plan_for(graph, target));
+        for (const auto& [h, w] : {std::pair{4, 4}, {4, 28}, {36, 8}, {40, 52}}) {
+          const std::vector<float> image = random_image(3, h, w);
+          EXPECT_LE(worst_difference(run_program(program, image, h, w, 2), evaluate(graph, image, h, w)),
+                    2e-5)
+              << target << " width " << width << " at " << h << "x" << w;
+        }
       }
     }
   }
 }
 
-TEST(Executor, BitsDependNeitherOnThreadsNorBandNorBlock) {
-  const Graph graph = three_levels(9);
-  const std::string target = available_targets().front();
-  const cpu::Program program(plan_for(graph, target));
-  const cpu::Program small_blocks(plan_for(graph, target, "fixed", 1));
-  const cpu::Program large_blocks(plan_for(graph, target, "fixed", 1000));
+class ExecutorBits : public ::testing::TestWithParam<std::tuple<Sampling, const char*>> {};
+
+TEST_P(ExecutorBits, DependNeitherOnThreadsNorBandNorBlock) {
+  const auto& [how, precision] = GetParam();
+  const Graph graph = three_levels(9, 1, how);
+  const auto program_for = [&, precision = precision](int block) {
+    Plan plan = plan_for(graph, available_targets().front(), "fixed", block);
+    plan.key.precision = precision;
+    return cpu::Program(std::move(plan));
+  };
+  const cpu::Program program = program_for(0), small_blocks = program_for(1),
+                     large_blocks = program_for(1000);
   std::mt19937 random(3);
   std::vector<std::pair<int, int>> sizes{{4, 4}, {4, 200}, {200, 4}, {116, 84}};
   for (int i = 0; i < 6; ++i) sizes.emplace_back(4 * (1 + random() % 40), 4 * (1 + random() % 30));
@@ -68,6 +77,14 @@ TEST(Executor, BitsDependNeitherOnThreadsNorBandNorBlock) {
     EXPECT_TRUE(same_bits(expected, run_program(large_blocks, image, h, w, 2, 48)));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, ExecutorBits,
+                         ::testing::Combine(::testing::Values(Sampling::nearest, Sampling::linear),
+                                            ::testing::Values("fp32", "fp16")),
+                         [](const auto& info) {
+                           const bool linear = std::get<0>(info.param) == Sampling::linear;
+                           return (linear ? "linear_" : "nearest_") + std::string(std::get<1>(info.param));
+                         });
 
 TEST(Executor, BandsMatchTheWholeFrameOnRandomChains) {
   std::mt19937 random(17);
@@ -100,7 +117,9 @@ TEST(Executor, BandsMatchTheWholeFrameOnRandomChains) {
           // A skip from any earlier value, resampled as it needs.
           {
             const auto [from, from_level] = made[random() % made.size()];
-            const ValueId skip = net.copy(from, level - from_level);
+            const bool linear = level < from_level && random() % 2 == 0;
+            const ValueId skip =
+                net.copy(from, level - from_level, {}, linear ? Sampling::linear : Sampling::nearest);
             last = net.conv({{last, 0}, {skip, 0}}, 8, 1, 1, {relu()});
           }
       }
@@ -152,8 +171,10 @@ TEST(Executor, ReusesItsMemoryBetweenRunsWithoutTraces) {
 
 // Direct kernels round nothing outside the receptive field, so a changed pixel must leave all other outputs'
 // bits alone; and for some alignment the outermost output of the field must change.
-TEST(Executor, ImpulseConfirmsTheReceptiveField) {
-  const Graph graph = three_levels(8);
+class Impulse : public ::testing::TestWithParam<Sampling> {};
+
+TEST_P(Impulse, ConfirmsTheReceptiveField) {
+  const Graph graph = three_levels(8, 1, GetParam());
   const ReceptiveField field = receptive_field(graph);
   const cpu::Program program(plan_for(graph, available_targets().front(), "direct"));
   const int h = 160, w = 8;
@@ -181,6 +202,8 @@ TEST(Executor, ImpulseConfirmsTheReceptiveField) {
   EXPECT_EQ(before, field.before);
   EXPECT_EQ(after, field.after);
 }
+
+INSTANTIATE_TEST_SUITE_P(Upsampling, Impulse, ::testing::Values(Sampling::nearest, Sampling::linear));
 
 TEST(Program, RefusesWhatItCannotRun) {
   const Graph graph = three_levels(8);

@@ -74,6 +74,82 @@ TEST_P(Kernels, MatchPlainLoops) {
   }
 }
 
+// Linear enlarging, alone and in the epilogue of each kernel, with the image's last rows and columns, odd
+// tails and the rows of several bands.
+struct LinearCase {
+  const char* name;
+  enum { copy, pointwise, winograd, transposed } where;
+  int channels, up;
+  EpilogueKind step;
+  double tolerance;  // as above
+};
+
+// Interpolation alone: a few roundings of numbers up to 1. Beside them, the convolution's own error.
+constexpr LinearCase kLinearCases[] = {
+    {"copy x2", LinearCase::copy, 13, 1, EpilogueKind::add, 3e-7},
+    {"copy x4", LinearCase::copy, 33, 2, EpilogueKind::add, 3e-7},
+    {"1x1 + x2", LinearCase::pointwise, 35, 1, EpilogueKind::add, 2e-6},
+    {"1x1 + x4", LinearCase::pointwise, 9, 2, EpilogueKind::add, 2e-6},
+    {"1x1 * x2", LinearCase::pointwise, 16, 1, EpilogueKind::mul, 2e-6},
+    {"F(6,3) + x2", LinearCase::winograd, 13, 1, EpilogueKind::add, 5e-5},
+    {"F(6,3) * x4", LinearCase::winograd, 33, 2, EpilogueKind::mul, 5e-5},
+    {"transposed + x2", LinearCase::transposed, 13, 1, EpilogueKind::add, 4e-6},
+};
+
+TEST_P(Kernels, InterpolateAsPlainLoops) {
+  for (const LinearCase& c : kLinearCases) {
+    for (const auto& [rows, columns] : {std::pair{1, 1}, {1, 7}, {3, 1}, {5, 12}, {31, 35}}) {
+      const int height = rows << c.up, width = columns << c.up;
+      SCOPED_TRACE(std::string(c.name) + " at " + std::to_string(height) + "x" + std::to_string(width));
+      NetBuilder net(c.channels);
+      const ValueId x = net.image(), low = net.copy(x, c.up);
+      const EpilogueOp step{c.step, low, c.up, Sampling::linear};
+      ValueId y = 0;
+      switch (c.where) {
+        case LinearCase::copy:
+          y = net.copy(low, -c.up, {}, Sampling::linear);
+          break;
+        case LinearCase::pointwise:
+          y = net.conv({{x, 0}}, c.channels, 1, 1, {step, relu()});
+          break;
+        case LinearCase::winograd:
+          y = net.conv({{x, 0}}, c.channels, 3, 1, {relu(), step});
+          break;
+        case LinearCase::transposed:
+          y = net.conv_transpose(net.copy(x, 1), c.channels, {step});
+          break;
+      }
+      const Graph graph = net.finish(y);
+      const std::vector<float> image = random_image(c.channels, height, width);
+      const std::vector<float> expected = evaluate(graph, image, height, width);
+      const cpu::Program program(plan_for(graph, GetParam()));
+      const std::vector<float> actual = run_program(program, image, height, width, 2);
+      ASSERT_EQ(actual.size(), expected.size());
+      double worst = 0;
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        worst = std::max(worst, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
+      }
+      EXPECT_LE(worst, c.tolerance);
+      EXPECT_EQ(run_program(program, image, height, width, 2, program.anchors().unit), actual) << "in bands";
+    }
+  }
+}
+
+// 0 1 2 becomes 0 .5 1 1.5 2 2, to the bit, along both axes.
+TEST_P(Kernels, InterpolationIsExactWhereNumbersAllow) {
+  NetBuilder net(1);
+  const Graph graph = net.finish(net.copy(net.copy(net.image(), 1), -1, {}, Sampling::linear));
+  const cpu::Program program(plan_for(graph, GetParam()));
+  std::vector<float> image(36);
+  for (int y = 0; y < 6; ++y)
+    for (int x = 0; x < 6; ++x) image[static_cast<std::size_t>(6 * y + x)] = 5.0F * (y / 2) + x / 2;
+  const std::vector<float> made = run_program(program, image, 6, 6);
+  const float ramp[] = {0, 0.5F, 1, 1.5F, 2, 2};
+  for (int y = 0; y < 6; ++y)
+    for (int x = 0; x < 6; ++x)
+      EXPECT_EQ(made[static_cast<std::size_t>(6 * y + x)], 5 * ramp[y] + ramp[x]) << y << ", " << x;
+}
+
 std::vector<const char*> targets_here() {
   std::vector<const char*> names;
   const cpu::TargetList compiled = cpu::compiled_targets();

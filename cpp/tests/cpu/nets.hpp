@@ -62,11 +62,12 @@ class NetBuilder {
     return add(std::move(node), outputs, scale);
   }
 
-  ValueId copy(ValueId from, int shift, std::vector<EpilogueOp> epilogue = {}) {
+  ValueId copy(ValueId from, int shift, std::vector<EpilogueOp> epilogue = {},
+               Sampling sampling = Sampling::nearest) {
     Node node;
     node.op = Op::copy;
     node.name = numbered("copy", graph_.nodes.size());
-    node.parts = {{from, shift}};
+    node.parts = {{from, shift, sampling}};
     node.epilogue = std::move(epilogue);
     return add(std::move(node), graph_.values[from].channels, graph_.values[from].scale + shift);
   }
@@ -122,12 +123,16 @@ class NetBuilder {
 };
 
 inline EpilogueOp relu() { return {EpilogueKind::relu, 0, 0}; }
-inline EpilogueOp plus(ValueId v, int up = 0) { return {EpilogueKind::add, v, up}; }
-inline EpilogueOp times(ValueId v, int up = 0) { return {EpilogueKind::mul, v, up}; }
+inline EpilogueOp plus(ValueId v, int up = 0, Sampling sampling = Sampling::nearest) {
+  return {EpilogueKind::add, v, up, up > 0 ? sampling : Sampling::nearest};
+}
+inline EpilogueOp times(ValueId v, int up = 0, Sampling sampling = Sampling::nearest) {
+  return {EpilogueKind::mul, v, up, up > 0 ? sampling : Sampling::nearest};
+}
 
 // Three levels with every operator, every epilogue, skips, odd channel counts and both directions of
-// resampling.
-inline Graph three_levels(int width, unsigned seed = 1) {
+// resampling, upwards by `how`.
+inline Graph three_levels(int width, unsigned seed = 1, Sampling how = Sampling::nearest) {
   NetBuilder net(3, seed);
   const ValueId x = net.image();
   const ValueId x2 = net.copy(x, 1), x4 = net.copy(x, 2);
@@ -141,8 +146,8 @@ inline Graph three_levels(int width, unsigned seed = 1) {
   const ValueId g = net.conv({{f, 0}}, 4 * width, 3, 2, {relu()});
   const ValueId h = net.conv({{g, 0}, {x4, 0}}, 4 * width, 3, 1, {plus(g)}, true, 0.3F);
   const ValueId low = net.conv({{h, 0}}, width, 1, 1, {}, false);
-  const ValueId mid = net.conv({{f, 0}}, width, 1, 1, {plus(low, 1)}, false);
-  const ValueId high = net.conv({{c, 0}}, width, 1, 1, {plus(mid, 1), relu()});
+  const ValueId mid = net.conv({{f, 0}}, width, 1, 1, {plus(low, 1, how)}, false);
+  const ValueId high = net.conv({{c, 0}}, width, 1, 1, {plus(mid, 1, how), relu()});
   const ValueId down = net.conv({{c, 1}, {f, 0}}, 2 * width, 1, 1, {relu()});
   const ValueId up = net.conv_transpose(h, 2 * width, {relu()});
   const ValueId i = net.conv({{up, 0}, {down, 0}}, 2 * width, 1, 1, {relu()});
@@ -150,7 +155,7 @@ inline Graph three_levels(int width, unsigned seed = 1) {
   const ValueId k = net.concat({j, high});
   const ValueId l = net.copy(k, 0, {plus(k), relu()});
   const ValueId m = net.conv({{l, 0}}, width, 5, 1, {relu()});
-  const ValueId up2 = net.copy(s2, -1);
+  const ValueId up2 = net.copy(s2, -1, {}, how);
   return net.finish(net.conv({{m, 0}, {up2, 0}}, 3, 3, 1, {plus(x)}, true, 0.1F));
 }
 

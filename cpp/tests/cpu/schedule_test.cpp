@@ -44,6 +44,59 @@ TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
   EXPECT_EQ(anchors.lead, 5);
 }
 
+TEST(Anchors, InterpolationNeedsOneRowMoreBelow) {
+  for (const int up : {1, 2}) {
+    for (const Sampling how : {Sampling::nearest, Sampling::linear}) {
+      NetBuilder net(3);
+      const ValueId x = net.image();
+      const ValueId low = net.copy(x, up);
+      const ValueId folded = net.conv({{x, 0}}, 3, 1, 1, {plus(low, up, how)});
+      const ValueId copied = net.copy(low, -up, {}, how);
+      const ValueId y = net.conv({{folded, 0}, {copied, 0}}, 3, 1);
+      const Graph graph = net.finish(y);
+      const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));
+      const bool linear = how == Sampling::linear;
+      EXPECT_EQ(anchors.anchor[low], linear ? 1 : 0);  // row -1 of y lies between rows -1 and 0
+      EXPECT_EQ(anchors.carry[low], linear ? 1 : 0);   // row 0, which row 0 of y reads too
+      EXPECT_EQ(anchors.anchor[x], linear ? 1 : 0);
+      EXPECT_EQ(anchors.lead, linear ? 1 << up : 0);
+    }
+  }
+}
+
+// At every step a node reads rows that this step has made or an earlier one has kept, and no others.
+TEST(Anchors, EveryRowThatIsReadHasBeenMadeAndKept) {
+  for (const Sampling how : {Sampling::nearest, Sampling::linear}) {
+    const Graph graph = three_levels(8, 1, how);
+    const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));
+    const std::int64_t height = 244;
+    for (const std::int64_t band : {24, 48}) {
+      const cpu::Layout layout = cpu::make_layout(graph, anchors, height, 20, band, 8);
+      for (std::int64_t s = 0; s < layout.steps; ++s) {
+        const auto fresh = [&](ValueId v) {
+          const int scale = graph.values[v].scale;
+          const auto at = [&](std::int64_t row) {
+            return std::clamp<std::int64_t>(anchors.anchor[v] + (row >> scale), 0, height >> scale);
+          };
+          return cpu::RowRange{at(layout.first + s * band), at(layout.first + (s + 1) * band)};
+        };
+        for (const Node& node : graph.nodes) {
+          const cpu::RowRange made = fresh(node.output);
+          if (made.first >= made.end) continue;
+          for (const cpu::Read& read : cpu::reads(node, made)) {
+            const cpu::RowRange there = fresh(read.value);
+            const std::int64_t rows = height >> graph.values[read.value].scale;
+            EXPECT_LE(std::min(read.rows.end, rows), there.end) << node.name;
+            EXPECT_GE(std::max<std::int64_t>(read.rows.first, 0),
+                      there.first - layout.values[read.value].carry_rows)
+                << node.name;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Layout, NothingThatLivesAtOnceOverlaps) {
   const Graph graph = three_levels(13);
   const cpu::Anchors anchors = cpu::compute_anchors(graph, tiles_of(graph));

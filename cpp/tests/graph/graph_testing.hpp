@@ -125,13 +125,15 @@ struct Sketch {
     return add(n, channels, g.values[from].scale - 1);
   }
 
-  ValueId copy(ValueId from, int shift, std::vector<EpilogueOp> epilogue = {}) {
+  ValueId copy(ValueId from, int shift, std::vector<EpilogueOp> epilogue = {},
+               Sampling sampling = Sampling::nearest) {
     Node n;
     n.op = Op::copy;
-    n.parts = {{from, shift}};
+    n.parts = {{from, shift, sampling}};
     n.epilogue = std::move(epilogue);
     return add(n, g.values[from].channels, g.values[from].scale + shift);
   }
+  ValueId linear(ValueId from, int doublings = 1) { return copy(from, -doublings, {}, Sampling::linear); }
 
   ValueId relu(ValueId from) { return copy(from, 0, {{EpilogueKind::relu, 0, 0}}); }
   ValueId sum(ValueId a, ValueId b) { return copy(a, 0, {{EpilogueKind::add, b, 0}}); }

@@ -161,16 +161,16 @@ TEST(OnnxReader, ImageNormalisationIsAPointwiseConvolution) {
 }
 
 // x1/2 and x2 in the ways that sample rows 0, 2, 4 and repeat rows.
-struct Sampling {
+struct NearestMode {
   const char* mode;
   const char* rounding;
   bool down, up;
 };
 
-class ResizeSampling : public ::testing::TestWithParam<Sampling> {};
+class ResizeSampling : public ::testing::TestWithParam<NearestMode> {};
 
 TEST_P(ResizeSampling, IsAcceptedWhereItIsTheSame) {
-  const Sampling p = GetParam();
+  const NearestMode p = GetParam();
   for (const bool down : {true, false}) {
     OnnxModel m = one_channel();
     m.constant(float_tensor("half", {4}, {1, 1, 0.5f, 0.5f}))
@@ -192,18 +192,87 @@ TEST_P(ResizeSampling, IsAcceptedWhereItIsTheSame) {
 // Worked out by hand from ONNX's formulas: asymmetric x1/2 reads 2y exactly and x2 reads y / 2; half_pixel
 // x1/2 reads 2y + 1/2 and x2 reads y / 2 - 1/4.
 INSTANTIATE_TEST_SUITE_P(Modes, ResizeSampling,
-                         ::testing::Values(Sampling{"asymmetric", "floor", true, true},
-                                           Sampling{"asymmetric", "round_prefer_floor", true, true},
-                                           Sampling{"asymmetric", "ceil", true, false},
-                                           Sampling{"asymmetric", "round_prefer_ceil", true, false},
-                                           Sampling{"half_pixel", "round_prefer_floor", true, true},
-                                           Sampling{"half_pixel", "floor", true, false},
-                                           Sampling{"half_pixel", "round_prefer_ceil", false, true},
-                                           Sampling{"half_pixel", "ceil", false, false},
-                                           Sampling{"pytorch_half_pixel", "round_prefer_floor", true, true},
-                                           Sampling{"tf_half_pixel_for_nn", "floor", false, true},
-                                           Sampling{"align_corners", "floor", false, false},
-                                           Sampling{"asymmetric", "odd", false, false}));
+                         ::testing::Values(NearestMode{"asymmetric", "floor", true, true},
+                                           NearestMode{"asymmetric", "round_prefer_floor", true, true},
+                                           NearestMode{"asymmetric", "ceil", true, false},
+                                           NearestMode{"asymmetric", "round_prefer_ceil", true, false},
+                                           NearestMode{"half_pixel", "round_prefer_floor", true, true},
+                                           NearestMode{"half_pixel", "floor", true, false},
+                                           NearestMode{"half_pixel", "round_prefer_ceil", false, true},
+                                           NearestMode{"half_pixel", "ceil", false, false},
+                                           NearestMode{"pytorch_half_pixel", "round_prefer_floor", true,
+                                                       true},
+                                           NearestMode{"tf_half_pixel_for_nn", "floor", false, true},
+                                           NearestMode{"align_corners", "floor", false, false},
+                                           NearestMode{"asymmetric", "odd", false, false}));
+
+TEST(OnnxReader, LinearResizeInterpolatesAndKeepsTheLastPixel) {
+  for (const bool by_sizes : {false, true}) {
+    OnnxModel m = one_channel();
+    m.constant(float_tensor("half", {4}, {1, 1, 0.5f, 0.5f}))
+        .constant(float_tensor("twice", {4}, {1, 1, 2, 2}));
+    m.node("Resize", {"x", "", "half"}, {"h"},
+           {{"coordinate_transformation_mode", std::string("asymmetric")},
+            {"nearest_mode", std::string("floor")}});
+    m.node("Shape", {"x"}, {"sizes"});
+    const std::vector<OnnxAttribute> linear = {{"mode", std::string("linear")},
+                                               {"coordinate_transformation_mode", std::string("asymmetric")}};
+    m.node("Resize",
+           by_sizes ? std::vector<std::string>{"h", "", "", "sizes"}
+                    : std::vector<std::string>{"h", "", "twice"},
+           {"y"}, linear);
+    const std::vector<float> image = {0, 9, 1, 9, 2, 9, 9, 9, 9, 9, 9, 9, 4, 9, 5, 9, 8, 9, 9, 9, 9, 9, 9, 9};
+    EXPECT_EQ(run(m, image, 4, 6), (std::vector<float>{0, 0.5f, 1, 1.5f, 2, 2, 2, 2.5f, 3, 4,    5, 5,  //
+                                                       4, 4.5f, 5, 6.5f, 8, 8, 4, 4.5f, 5, 6.5f, 8, 8}));
+  }
+}
+
+// What else "linear" may mean is refused, with a sentence that says what is supported.
+TEST(OnnxReader, LinearResizeOfAnotherKindIsRefused) {
+  const auto resize = [](std::int64_t opset, const char* kind, std::vector<float> scales, const char* mode,
+                         const char* coordinates) {
+    OnnxModel m = one_channel(opset);
+    m.constant(float_tensor("w", {1, 1, 1, 1}, {2})).constant(float_tensor("scales", {4}, scales));
+    m.node("Conv", {"x", "w"}, {"h"}, {{"strides", Ints{2, 2}}});
+    std::vector<OnnxAttribute> attributes = {{"mode", std::string(mode)}};
+    if (coordinates != nullptr)
+      attributes.push_back({"coordinate_transformation_mode", std::string(coordinates)});
+    m.node(kind,
+           opset < 11 ? std::vector<std::string>{"h", "scales"} : std::vector<std::string>{"h", "", "scales"},
+           {"y"}, attributes);
+    return m.bytes();
+  };
+  struct Tried {
+    std::int64_t opset;
+    const char* kind;
+    std::vector<float> scales;
+    const char* mode;
+    const char* coordinates;
+    const char* named;
+  };
+  const Tried refused[] = {
+      {17, "Resize", {1, 1, 2, 2}, "linear", nullptr, "half_pixel"},
+      {17, "Resize", {1, 1, 2, 2}, "linear", "half_pixel", "half_pixel"},
+      {17, "Resize", {1, 1, 2, 2}, "linear", "pytorch_half_pixel", "pytorch_half_pixel"},
+      {17, "Resize", {1, 1, 2, 2}, "linear", "align_corners", "align_corners"},
+      {17, "Resize", {1, 1, 0.5f, 0.5f}, "linear", "asymmetric", "1/2"},
+      {17, "Resize", {1, 1, 4, 4}, "linear", "asymmetric", "factor of 4"},
+      {17, "Resize", {1, 1, 1.5f, 1.5f}, "linear", "asymmetric", "factor of 1.5"},
+      {17, "Resize", {1, 1, 1, 2}, "linear", "asymmetric", "different factors"},
+      {17, "Resize", {1, 1, 2, 2}, "cubic", "asymmetric", "cubic"},
+      {10, "Resize", {1, 1, 2, 2}, "linear", nullptr, "opset_version=17"},
+      {9, "Upsample", {1, 1, 2, 2}, "linear", nullptr, "opset_version=17"},
+  };
+  for (const Tried& t : refused) {
+    std::string message;
+    EXPECT_EQ(error_code([&] { read(resize(t.opset, t.kind, t.scales, t.mode, t.coordinates)); }, &message),
+              "model.unsupported_resize")
+        << t.named;
+    EXPECT_NE(message.find(t.named), std::string::npos) << message;
+  }
+  const Graph g = read(resize(17, "Resize", {1, 1, 2, 2}, "linear", "asymmetric"));
+  EXPECT_EQ(g.nodes.back().parts[0].sampling, Sampling::linear);
+}
 
 TEST(OnnxReader, ResizeOfOldOpsets) {
   OnnxModel ten = one_channel(10);

@@ -182,6 +182,78 @@ TEST(Passes, PointwiseConvolutionOverUpsampledPartsIsASumOfLevels) {
   EXPECT_EQ(full.epilogue[1].kind, EpilogueKind::relu);
 }
 
+// The same, interpolated: convolving 1x1 and interpolating may be done in either order.
+TEST(Passes, PointwiseConvolutionOverInterpolatedPartsIsASumOfLevels) {
+  Sketch s;
+  const ValueId a = s.conv(0, 2), b = s.conv(a, 4, 3, 2), c = s.conv(b, 8, 3, 2);
+  const ValueId up_c = s.linear(c);
+  s.conv(s.relu(s.conv(s.concat({a, s.linear(b), s.linear(up_c)}), 5, 1)), 3);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::copy), 0);
+  ASSERT_EQ(g.nodes.size(), 8u);
+  const Node &quarter = g.nodes[4], &half = g.nodes[5], &full = g.nodes[6];
+  EXPECT_EQ(quarter.bias, kNone);
+  EXPECT_EQ(half.bias, kNone);
+  EXPECT_NE(full.bias, kNone);
+  ASSERT_EQ(half.epilogue.size(), 1u);
+  EXPECT_EQ(half.epilogue[0].value, quarter.output);
+  EXPECT_EQ(half.epilogue[0].up, 1);
+  EXPECT_EQ(half.epilogue[0].sampling, Sampling::linear);
+  ASSERT_EQ(full.epilogue.size(), 2u);
+  EXPECT_EQ(full.epilogue[0].value, half.output);
+  EXPECT_EQ(full.epilogue[0].up, 1);
+  EXPECT_EQ(full.epilogue[0].sampling, Sampling::linear);
+  EXPECT_EQ(full.epilogue[1].kind, EpilogueKind::relu);
+}
+
+TEST(Passes, PartsUpsampledInTwoWaysAreTwoSums) {
+  Sketch s;
+  const ValueId a = s.conv(0, 2), b = s.conv(a, 4, 3, 2), c = s.conv(b, 8, 3, 2);
+  const ValueId up_c = s.linear(c);
+  s.relu(s.conv(s.concat({s.copy(b, -1), a, s.linear(up_c), s.copy(up_c, -1)}), 3, 1));
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::copy), 0) << "what is interpolated and then repeated is split twice";
+  const Node& last = g.nodes.back();
+  ASSERT_EQ(last.epilogue.size(), 3u);
+  EXPECT_NE(last.epilogue[0].sampling, last.epilogue[1].sampling);
+  EXPECT_EQ(last.epilogue[2].kind, EpilogueKind::relu);
+}
+
+TEST(Passes, NoReluMovesInFrontOfAnInterpolation) {
+  Sketch s;
+  const ValueId b = s.conv(0, 4, 3, 2), c = s.conv(b, 8, 3, 2);
+  const ValueId mixed = s.relu(s.conv(s.concat({s.linear(b), s.linear(c, 2)}), 3, 1));
+  s.conv(s.sum(mixed, 0), 3);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::conv), 5);
+  ASSERT_EQ(count(g, Op::copy), 1) << "the sum is made at level 1/2 and interpolated once";
+  for (const Node& n : g.nodes) {
+    if (n.op != Op::copy) continue;
+    ASSERT_EQ(n.epilogue.size(), 2u);
+    EXPECT_EQ(n.epilogue[0].kind, EpilogueKind::relu);
+  }
+}
+
+TEST(Passes, InterpolationsInARowAreOne) {
+  Sketch s;
+  const ValueId deep = s.conv(s.conv(0, 4, 3, 2), 4, 3, 2);
+  s.conv(s.linear(s.linear(deep)), 3);
+  const Graph g = s.optimized();
+  ASSERT_EQ(count(g, Op::copy), 1);
+  EXPECT_EQ(g.nodes[3].parts[0].shift, -2);
+  EXPECT_EQ(g.nodes[3].parts[0].sampling, Sampling::linear);
+
+  Sketch two_ways;
+  const ValueId low = two_ways.conv(two_ways.conv(0, 4, 3, 2), 4, 3, 2);
+  two_ways.conv(two_ways.linear(two_ways.copy(low, -1)), 3);
+  EXPECT_EQ(count(two_ways.optimized(), Op::copy), 2);
+
+  Sketch back;
+  const ValueId half = back.conv(0, 4, 3, 2);
+  back.conv_transpose(back.copy(back.linear(half), 1), 3);
+  EXPECT_EQ(count(back.optimized(), Op::copy), 0) << "every second row is the source's";
+}
+
 TEST(Passes, SkippedLevelIsReadByAHigherUp) {
   Sketch s;
   const ValueId deep = s.conv(s.conv(0, 2, 3, 2), 4, 3, 2);
@@ -221,6 +293,11 @@ TEST(Passes, UpsampledOperandOfAnAddIsReadInPlace) {
     EXPECT_EQ(count(g, Op::copy), 0);
     EXPECT_EQ(g.nodes.back().epilogue.at(0).up, 1);
   }
+  Sketch s;
+  s.sum(s.linear(s.conv(0, 3, 3, 2)), s.conv(0, 3));
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::copy), 0);
+  EXPECT_EQ(g.nodes.back().epilogue.at(0).sampling, Sampling::linear);
 }
 
 TEST(Passes, DeadBranchesGo) {
@@ -243,10 +320,10 @@ TEST(Passes, OptimizingTwiceChangesNothing) {
   EXPECT_EQ(g.tensors.size(), tensors);
 }
 
-class MimoUnetPasses : public ::testing::TestWithParam<ResizeStyle> {};
+class MimoUnetPasses : public ::testing::TestWithParam<std::tuple<ResizeStyle, Sampling>> {};
 
 TEST_P(MimoUnetPasses, ComesDownToConvolutionsAndTwoSmallImages) {
-  const std::string onnx = mimo_unet_onnx(8, {1, 2, 3}, 7, GetParam());
+  const std::string onnx = mimo_unet_onnx(8, {1, 2, 3}, 7, std::get<0>(GetParam()), std::get<1>(GetParam()));
   const Graph plain = read_unfused(onnx), g = read(onnx);
   const int blocks = 2 * (1 + 2 + 3);
   // Each ResBlock 2; six feature convolutions of which two transposed; two SCMs of 5; two FAMs; two AFFs of
@@ -277,8 +354,9 @@ TEST_P(MimoUnetPasses, ComesDownToConvolutionsAndTwoSmallImages) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Styles, MimoUnetPasses,
-                         ::testing::Values(ResizeStyle::scales, ResizeStyle::shape_chain,
-                                           ResizeStyle::gather));
+                         ::testing::Combine(::testing::Values(ResizeStyle::scales, ResizeStyle::shape_chain,
+                                                              ResizeStyle::gather),
+                                            ::testing::Values(Sampling::nearest, Sampling::linear)));
 
 class RandomPasses : public ::testing::TestWithParam<std::uint32_t> {};
 

@@ -72,6 +72,21 @@ TEST(ReceptiveFieldTest, ResamplingDependsOnAlignment) {
   expect_field(s.g, 3, 0);  // row 4k + 3 reads row 4k
 }
 
+TEST(ReceptiveFieldTest, InterpolationLooksOneRowFurther) {
+  Sketch s;
+  s.linear(s.copy(0, 2), 2);
+  expect_field(s.g, 3, 3);  // row 4k + 1 lies between rows 4k and 4k + 4, and row 4k + 3 too
+  Sketch twice;
+  twice.linear(twice.linear(twice.copy(0, 2)));
+  expect_field(twice.g, 3, 3);
+  Sketch folded;
+  folded.sum(folded.conv(0, 3, 1), folded.linear(folded.copy(0, 1)));
+  expect_field(folded.g, 1, 1);
+  optimize(folded.g);
+  ASSERT_EQ(folded.g.nodes.back().epilogue.at(0).sampling, Sampling::linear);
+  expect_field(folded.g, 1, 1);
+}
+
 TEST(ReceptiveFieldTest, EpilogueOperandsCount) {
   Sketch s;
   const ValueId wide = s.conv(0, 3, 9);

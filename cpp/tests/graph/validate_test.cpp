@@ -78,6 +78,9 @@ const Break kBreaks[] = {
     {"PartOfItself", [](Graph& g) { g.nodes[1].parts[0].value = g.nodes[1].output; }},
     {"PartShiftOverflows", [](Graph& g) { g.nodes[4].parts[0].shift = kHuge; }},
     {"PartShiftUnderflows", [](Graph& g) { g.nodes[4].parts[0].shift = -kHuge - 1; }},
+    {"PartSamplingUnknown", [](Graph& g) { g.nodes[6].parts[0].sampling = static_cast<Sampling>(2); }},
+    {"PartInterpolatedInPlace", [](Graph& g) { g.nodes[1].parts[0].sampling = Sampling::linear; }},
+    {"PartInterpolatedDown", [](Graph& g) { g.nodes[4].parts[0].sampling = Sampling::linear; }},
     {"PartsDifferInSize", [](Graph& g) { g.nodes[5].parts[0].value = 1; }},
     {"PartLargerThanImage", [](Graph& g) { g.nodes[4].parts[0].shift = -1; }},
     {"ScaleNegative", [](Graph& g) { g.values[1].scale = -1; }},
@@ -153,6 +156,8 @@ const Break kBreaks[] = {
     {"EpilogueSize", [](Graph& g) { g.nodes[3].epilogue[0].value = 4; }},
     {"EpilogueUpNegative", [](Graph& g) { g.nodes[8].epilogue[0].up = -1; }},
     {"EpilogueUpHuge", [](Graph& g) { g.nodes[8].epilogue[0].up = kHuge; }},
+    {"EpilogueSamplingUnknown", [](Graph& g) { g.nodes[8].epilogue[0].sampling = static_cast<Sampling>(2); }},
+    {"EpilogueInterpolatedInPlace", [](Graph& g) { g.nodes[8].epilogue[0].sampling = Sampling::linear; }},
     {"EpilogueUpWrong", [](Graph& g) { g.nodes[8].epilogue[0].up = 1; }},
 };
 

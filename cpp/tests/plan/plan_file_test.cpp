@@ -95,12 +95,14 @@ void expect_equal(const Plan& a, const Plan& b) {
     for (std::size_t j = 0; j < m.parts.size(); ++j) {
       EXPECT_EQ(m.parts[j].value, n.parts[j].value);
       EXPECT_EQ(m.parts[j].shift, n.parts[j].shift);
+      EXPECT_EQ(m.parts[j].sampling, n.parts[j].sampling);
     }
     ASSERT_EQ(m.epilogue.size(), n.epilogue.size());
     for (std::size_t j = 0; j < m.epilogue.size(); ++j) {
       EXPECT_EQ(m.epilogue[j].kind, n.epilogue[j].kind);
       EXPECT_EQ(m.epilogue[j].value, n.epilogue[j].value);
       EXPECT_EQ(m.epilogue[j].up, n.epilogue[j].up);
+      EXPECT_EQ(m.epilogue[j].sampling, n.epilogue[j].sampling);
     }
   }
   ASSERT_EQ(a.tactics.size(), b.tactics.size());
@@ -121,10 +123,10 @@ TEST(PlanFile, ComesBackWhole) {
 }
 
 // If this fails, the format changed: raise kPlanFormat, then put the new hash here.
-TEST(PlanFile, TheFormatOfVersion1IsFixed) {
-  ASSERT_EQ(kPlanFormat, 1U);
+TEST(PlanFile, TheFormatOfVersion2IsFixed) {
+  ASSERT_EQ(kPlanFormat, 2U);
   EXPECT_EQ(hex(sha256(write_plan(tiny_plan()))),
-            "e1bf669646a7d15933c225deaf41c8623ed96742d81a93f94829469079a41bd8");
+            "c049597a48cce9d956278119e3dc5bc73a673662dc2c2b799fa0033f40e53d14");
 }
 
 TEST(PlanFile, SectionsAndTensorsAreAligned) {
@@ -197,13 +199,17 @@ TEST(PlanFile, ForeignFilesAreNamedSo) {
 TEST(PlanFile, ErrorsSayWhatToDo) {
   const Bytes bytes = write_plan(tiny_plan());
   Bytes newer = bytes;
-  newer[plan_layout::kVersionAt] = std::byte{2};
-  EXPECT_NE(message_of(newer).find("format version 2, this mimo_rt reads version 1"), std::string::npos);
+  newer[plan_layout::kVersionAt] = std::byte{3};
+  EXPECT_NE(message_of(newer).find("format version 3, this mimo_rt reads version 2"), std::string::npos);
+  Bytes older = bytes;
+  older[plan_layout::kVersionAt] = std::byte{1};
+  EXPECT_NE(message_of(older).find("format version 1, this mimo_rt reads version 2"), std::string::npos);
   Bytes damaged = bytes;
   damaged.back() ^= std::byte{1};
   Plan broken = tiny_plan();
   broken.graph.output = 7;
-  for (const Bytes& bad : {newer, damaged, Bytes(bytes.begin(), bytes.end() - 1), write_plan(broken)}) {
+  for (const Bytes& bad :
+       {newer, older, damaged, Bytes(bytes.begin(), bytes.end() - 1), write_plan(broken)}) {
     const std::string message = message_of(bad);
     EXPECT_NE(message.find("build it again from the ONNX file"), std::string::npos) << message;
   }
@@ -224,6 +230,12 @@ TEST(PlanFile, ForgedContentIsRefused) {
   EXPECT_EQ(altered([](Plan& p) { p.graph.tensors[0].dtype = static_cast<DType>(6); }), "plan.malformed");
   EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].epilogue[0].kind = static_cast<EpilogueKind>(3); }),
             "plan.malformed");
+  EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].parts[0].sampling = static_cast<Sampling>(2); }),
+            "plan.malformed");
+  EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].epilogue[0].sampling = static_cast<Sampling>(255); }),
+            "plan.malformed");
+  EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].parts[0].sampling = Sampling::linear; }),
+            "plan.invalid_graph");
   EXPECT_EQ(altered([](Plan& p) { p.graph.nodes.clear(), p.tactics.clear(); }), "plan.invalid_graph");
   EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].parts[0].value = 9; }), "plan.invalid_graph");
   EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].weights = 2; }), "plan.invalid_graph");

@@ -26,7 +26,24 @@ std::vector<float> floats(const Tensor& t) {
 
 int source(int y, int shift) { return shift >= 0 ? y << shift : y >> -shift; }
 
-Plane resample(const Plane& in, int shift) {
+// The formula of ONNX's Resize: mode linear, coordinate_transformation_mode asymmetric.
+Plane interpolate(const Plane& in, int factor) {
+  Plane out(in.channels, in.rows * factor, in.columns * factor);
+  for (int c = 0; c < out.channels; ++c)
+    for (int y = 0; y < out.rows; ++y)
+      for (int x = 0; x < out.columns; ++x) {
+        const double at_y = double(y) / factor, at_x = double(x) / factor;
+        const int y0 = int(at_y), x0 = int(at_x);
+        const int y1 = std::min(y0 + 1, in.rows - 1), x1 = std::min(x0 + 1, in.columns - 1);
+        const double fy = at_y - y0, fx = at_x - x0;
+        out.row(c, y)[x] = (1 - fy) * (1 - fx) * in.row(c, y0)[x0] + (1 - fy) * fx * in.row(c, y0)[x1] +
+                           fy * (1 - fx) * in.row(c, y1)[x0] + fy * fx * in.row(c, y1)[x1];
+      }
+  return out;
+}
+
+Plane resample(const Plane& in, int shift, Sampling sampling) {
+  if (sampling == Sampling::linear) return interpolate(in, 1 << -shift);
   Plane out(in.channels, shift >= 0 ? in.rows >> shift : in.rows << -shift,
             shift >= 0 ? in.columns >> shift : in.columns << -shift);
   for (int c = 0; c < out.channels; ++c)
@@ -109,7 +126,7 @@ void apply(const EpilogueOp& step, const std::vector<Plane>& values, Plane& out)
     for (double& v : out.data) v = std::max(v, 0.0);
     return;
   }
-  const Plane other = resample(values.at(step.value), -step.up);
+  const Plane other = resample(values.at(step.value), -step.up, step.sampling);
   if (other.data.size() != out.data.size() || other.rows != out.rows)
     throw std::invalid_argument("epilogue operand of another size");
   for (std::size_t i = 0; i < out.data.size(); ++i)
@@ -131,7 +148,7 @@ std::vector<std::vector<double>> evaluate_all(const Graph& g, const std::vector<
       std::copy(chw.begin(), chw.end(), out.data.begin());
     } else {
       std::vector<Plane> parts;
-      for (const Part& p : n.parts) parts.push_back(resample(values.at(p.value), p.shift));
+      for (const Part& p : n.parts) parts.push_back(resample(values.at(p.value), p.shift, p.sampling));
       const Plane in = join(parts);
       switch (n.op) {
         case Op::conv:

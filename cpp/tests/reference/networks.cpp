@@ -13,7 +13,7 @@ namespace {
 
 class MimoUnet {
  public:
-  MimoUnet(std::uint32_t seed, ResizeStyle resize) : random_(seed), resize_(resize) {}
+  MimoUnet(std::uint32_t seed, ResizeStyle resize, Sampling up) : random_(seed), resize_(resize), up_(up) {}
 
   std::string build(int w, std::array<int, 3> num_res) {
     model_.input("image", {1, 3, -1, -1});
@@ -99,7 +99,7 @@ class MimoUnet {
 
   std::string resize(const std::string& x, float factor) {
     const std::vector<OnnxAttribute> attributes = {
-        {"mode", std::string("nearest")},
+        {"mode", std::string(factor > 1 && up_ == Sampling::linear ? "linear" : "nearest")},
         {"nearest_mode", std::string("floor")},
         {"coordinate_transformation_mode", std::string("asymmetric")}};
     if (resize_ == ResizeStyle::scales) {
@@ -136,6 +136,7 @@ class MimoUnet {
   OnnxModel model_;
   std::mt19937 random_;
   ResizeStyle resize_;
+  Sampling up_;
   int count_ = 0;
 };
 
@@ -219,7 +220,7 @@ class RandomGraph {
   ValueId resample(ValueId from, int shift) {
     Node n;
     n.op = Op::copy;
-    n.parts = {{from, shift}};
+    n.parts = {{from, shift, shift < 0 && below(2) ? Sampling::linear : Sampling::nearest}};
     const Value v = g_.values[from];
     return add(std::move(n), v.channels, v.scale + shift);
   }
@@ -294,8 +295,9 @@ class RandomGraph {
 
 }  // namespace
 
-std::string mimo_unet_onnx(int width, std::array<int, 3> num_res, std::uint32_t seed, ResizeStyle resize) {
-  return MimoUnet(seed, resize).build(width, num_res);
+std::string mimo_unet_onnx(int width, std::array<int, 3> num_res, std::uint32_t seed, ResizeStyle resize,
+                           Sampling up) {
+  return MimoUnet(seed, resize, up).build(width, num_res);
 }
 
 Graph random_graph(std::uint32_t seed, int nodes) { return RandomGraph(seed).build(nodes); }

@@ -10,7 +10,7 @@
 
 namespace mimo_rt::reference {
 
-// How the exporter wrote a nearest resize.
+// How the exporter wrote a resize.
 enum class ResizeStyle {
   scales,       // constant factors (both of PyTorch's exporters, scale_factor given)
   shape_chain,  // sizes computed from Shape by Slice, Cast, Mul, Floor, Concat (TorchScript, sizes)
@@ -18,9 +18,9 @@ enum class ResizeStyle {
 };
 
 // A MIMO-UNet with `num_res` ResBlocks at the levels 1, 1/2, 1/4: one input [1, 3, H, W], one output of the
-// same size. The same seed gives the same weights.
+// same size, upsampled by `up`. The same seed gives the same weights.
 std::string mimo_unet_onnx(int width, std::array<int, 3> num_res, std::uint32_t seed,
-                           ResizeStyle resize = ResizeStyle::scales);
+                           ResizeStyle resize = ResizeStyle::scales, Sampling up = Sampling::nearest);
 
 // A valid graph of about `nodes` nodes as the reader makes them (bare convolutions, copies with one epilogue
 // step or one resampling, concats), whose output has the input's scale and channels.

@@ -25,6 +25,7 @@ _COLUMNS = (
     "channels",
     "kernel_size",
     "stride",
+    "resampling",
     "epilogue",
     "macs_per_pixel",
 )

@@ -45,9 +45,59 @@ HWY_INLINE void round_to_half(V* v) {
   }
 }
 
-// Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p *
-// column_stride.
+// A fraction f of the way from a to b, and exactly a at f = 0 or where both are equal.
+HWY_INLINE V between(V a, V b, V f) { return hn::MulAdd(f, hn::Sub(b, a), a); }
+
+// `count` pixels of one channel block in destination row `row`, interpolated between rows that `rows` and
+// `linear` give; column of pixel p is x + p * column_stride, and `width` the destination's. Every pixel takes
+// the same steps, alone or among others: first down the columns, then along the row.
 template <int kCount>
+HWY_INLINE void interpolate(const float* const* rows, const Interpolation& linear,
+                            std::ptrdiff_t block_offset, int up, int width, int row, int x, int column_stride,
+                            int count, V* v) {
+  const D d;
+  const float* upper = rows[row] + block_offset;
+  const float* lower = linear.below[row] + block_offset;
+  const int mask = (1 << up) - 1, last = (width >> up) - 1;
+  const float part = 1.0F / static_cast<float>(mask + 1);
+  const V down = hn::Set(d, static_cast<float>((linear.phase + row) & mask) * part);
+  const bool on_row = upper == lower;
+  const auto column = [&](int at) HWY_ATTR {
+    const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(at) * kLanes;
+    const V above = hn::LoadU(d, upper + offset);
+    return on_row ? above : between(above, hn::LoadU(d, lower + offset), down);
+  };
+  if constexpr (kCount % 2 == 0) {
+    // The common case reads every column once.
+    if (up == 1 && count == kCount && column_stride == 1 && x % 2 == 0) {
+      const V half = hn::Set(d, 0.5F);
+      const int first = x / 2;
+      V left = column(first);
+#pragma GCC unroll 16
+      for (int p = 0; p < kCount; p += 2) {
+        const V right = column(std::min(first + p / 2 + 1, last));
+        v[p] = left;
+        v[p + 1] = between(left, right, half);
+        left = right;
+      }
+      return;
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < kCount; ++p) {
+    // Pixels past the end are never stored; they are the last one so that no address leaves the row.
+    const int at = x + std::min(p, count - 1) * column_stride, left = at >> up;
+    v[p] = column(left);
+    if ((at & mask) == 0) continue;
+    const V along = hn::Set(d, static_cast<float>(at & mask) * part);
+    v[p] = between(v[p], column(std::min(left + 1, last)), along);
+  }
+}
+
+// Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p *
+// column_stride. kLinear: out.linear, known beforehand so that nothing else is in the way of pixels staying
+// in registers.
+template <int kCount, bool kLinear>
 HWY_INLINE void finish(const Destination& out, int row, int block, int x, int column_stride, int count,
                        V* v) {
   const D d;
@@ -66,7 +116,10 @@ HWY_INLINE void finish(const Destination& out, int row, int block, int x, int co
     }
     const float* base = step.rows[row] + block * step.block_stride;
     V operand[kCount];
-    if (plain && step.up == 0) {
+    if (kLinear && step.linear.below != nullptr) {
+      interpolate<kCount>(step.rows, step.linear, block * step.block_stride, step.up, out.width, row, x,
+                          column_stride, count, operand);
+    } else if (plain && step.up == 0) {
       const float* from = base + static_cast<std::ptrdiff_t>(x) * kLanes;
 #pragma GCC unroll 16
       for (int p = 0; p < kCount; ++p) operand[p] = hn::LoadU(d, from + p * kLanes);

@@ -30,7 +30,7 @@ void run(const ConcatJob& job, int row) {
         }
       }
       V v = hn::LoadU(d, lanes);
-      finish<1>(job.out, row, block, x, 1, 1, &v);
+      finish<1, false>(job.out, row, block, x, 1, 1, &v);
     }
   }
   for (int block = 0; block < job.out.blocks; ++block) {

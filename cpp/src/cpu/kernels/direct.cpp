@@ -83,9 +83,13 @@ void prefetch_stripe(const DirectJob& job, int row, int first, int last) {
     for (int s = 0; s < job.out.step_count; ++s) {
       const EpilogueStep& step = job.out.steps[s];
       if (step.kind == EpilogueKind::relu) continue;
-      prefetch(
-          step.rows[row] + block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes,
-          static_cast<std::ptrdiff_t>((end - x) >> step.up) * kLanes);
+      const std::ptrdiff_t at =
+          block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes;
+      const std::ptrdiff_t floats = static_cast<std::ptrdiff_t>((end - x) >> step.up) * kLanes;
+      prefetch(step.rows[row] + at, floats);
+      if (step.linear.below != nullptr && step.linear.below[row] != step.rows[row]) {
+        prefetch(step.linear.below[row] + at, floats);
+      }
     }
   }
 }
@@ -93,6 +97,7 @@ void prefetch_stripe(const DirectJob& job, int row, int first, int last) {
 // Columns [first, last), at most a stripe of them, of two channel blocks. Where the weights of all taps are
 // more than the cache holds, sums wait in memory while one part of the taps after the other passes over the
 // whole stripe.
+template <bool kLinear>
 void run_stripe(const DirectJob& job, int row, int first, int last, int panel) {
   const D d;
   HWY_ALIGN float waiting[kStripe * kPanel];
@@ -124,7 +129,7 @@ void run_stripe(const DirectJob& job, int row, int first, int last, int panel) {
       for (int half = 0; half < 2; ++half) {
         const int block = 2 * panel + half;
         if (block >= job.out.blocks) break;
-        finish<kMicroRows>(job.out, row, block, x, job.column_stride, count, acc[half]);
+        finish<kMicroRows, kLinear>(job.out, row, block, x, job.column_stride, count, acc[half]);
         if (x == 0) clear_left(job.out, row, block);
         // The last column of the row belongs to exactly one item.
         if (x + (count - 1) * job.column_stride == job.out.width - 1) clear_right(job.out, row, block);
@@ -141,7 +146,9 @@ void run(const DirectJob& job, int row, int first, int last) {
     const int end = std::min(j + kStripe, last);
     if (j == first) prefetch_stripe(job, row, j, end);
     if (end < last) prefetch_stripe(job, row, end, std::min(end + kStripe, last));
-    for (int panel = 0; panel < panels; ++panel) run_stripe(job, row, j, end, panel);
+    for (int panel = 0; panel < panels; ++panel) {
+      (job.out.linear ? run_stripe<true> : run_stripe<false>)(job, row, j, end, panel);
+    }
   }
 }
 

@@ -15,6 +15,14 @@
 
 namespace mimo_rt::cpu {
 
+// What linear enlarging by 2^up needs beside the rows: destination row i lies between rows[i] and below[i], a
+// fraction ((phase + i) mod 2^up) / 2^up away from the first, and column x as far from column x >> up. Where
+// a row lies on a source row or below the last one, both are the same.
+struct Interpolation {
+  const float* const* below = nullptr;  // null: nearest
+  int phase = 0;
+};
+
 // One operand of the epilogue: rows[i] belongs to the same i as the destination's rows[i]; column x is read
 // at x >> up.
 struct EpilogueStep {
@@ -22,6 +30,7 @@ struct EpilogueStep {
   const float* const* rows = nullptr;
   std::ptrdiff_t block_stride = 0;  // floats from one channel block to the next
   int up = 0;
+  Interpolation linear;
 };
 
 // Where results go. Rows that hang over the image are null and are not stored.
@@ -35,7 +44,8 @@ struct Destination {
   const float* bias = nullptr;  // padded to whole panels
   const EpilogueStep* steps = nullptr;
   int step_count = 0;
-  bool half = false;  // results are rounded to half precision, the largest ones clamped to what it holds
+  bool linear = false;  // some step interpolates
+  bool half = false;    // results are rounded to half precision, the largest ones clamped to what it holds
 };
 
 struct SourcePart {
@@ -86,6 +96,7 @@ struct CopyJob {
   Destination out;
   SourcePart part;
   int shift = 0;
+  Interpolation linear;
 };
 
 struct ConcatJob {

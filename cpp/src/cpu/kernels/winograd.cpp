@@ -250,17 +250,25 @@ HWY_INLINE void horizontal_output(const WinogradJob& job, int first, int last, c
   }
 }
 
-// What follows a convolution most often, and all else.
-enum class Ending : std::uint8_t { relu, add, any };
+// What follows a convolution most often, and all else without and with interpolation.
+enum class Ending : std::uint8_t { relu, add, any, linear };
+
+inline Ending general_ending(const Destination& out) { return out.linear ? Ending::linear : Ending::any; }
 
 inline Ending ending_of(const Destination& out) {
-  if (out.step_count != 1) return Ending::any;
+  if (out.step_count != 1) return general_ending(out);
   if (out.steps[0].kind == EpilogueKind::relu) return Ending::relu;
-  return out.steps[0].kind == EpilogueKind::add && out.steps[0].up == 0 ? Ending::add : Ending::any;
+  return out.steps[0].kind == EpilogueKind::add && out.steps[0].up == 0 ? Ending::add : general_ending(out);
+}
+
+// Not inlined: it would be there for each row of a tile.
+HWY_NOINLINE void interpolate_pixel(const EpilogueStep& step, int row, int block, int x, int width, V* v) {
+  interpolate<1>(step.rows, step.linear, block * step.block_stride, step.up, width, row, x, 1, 1, v);
 }
 
 // Bias and epilogue of one column of a tile: destination rows row, row + 1, ... of one channel block.
-template <int kRows>
+// kLinear: out.linear.
+template <int kRows, bool kLinear>
 HWY_INLINE void finish_column(const Destination& out, int row, int block, int x, V* v) {
   const D d;
   const V bias = hn::LoadU(d, out.bias + static_cast<std::ptrdiff_t>(block) * kLanes);
@@ -274,7 +282,12 @@ HWY_INLINE void finish_column(const Destination& out, int row, int block, int x,
       if (step.kind == EpilogueKind::relu) {
         v[i] = hn::Max(v[i], hn::Zero(d));
       } else if (step.rows[row + i] != nullptr) {
-        const V operand = hn::LoadU(d, step.rows[row + i] + at);
+        V operand;
+        if (kLinear && step.linear.below != nullptr) {
+          interpolate_pixel(step, row + i, block, x, out.width, &operand);
+        } else {
+          operand = hn::LoadU(d, step.rows[row + i] + at);
+        }
         v[i] = step.kind == EpilogueKind::add ? hn::Add(v[i], operand) : hn::Mul(v[i], operand);
       }
     }
@@ -288,17 +301,18 @@ HWY_INLINE void finish_column(const Destination& out, int row, int block, int x,
 }
 
 // Columns [x, end) of one channel block of a row of tiles, one by one so that all of a column stays in
-// registers. kEnding: but for `any`, no row hangs over the image. kHalf: out.half, where kEnding is not
-// `any`.
+// registers. kEnding: but for `any` and `linear`, no row hangs over the image. kHalf: out.half, elsewhere
+// than there.
 template <typename F, Ending kEnding, bool kHalf = false>
 HWY_INLINE void output_columns(const Destination& out, int row, int block, int x, int end, const float* from,
                                std::ptrdiff_t line) {
   const D d;
+  constexpr bool kGeneral = kEnding == Ending::any || kEnding == Ending::linear;
   const V bias = hn::LoadU(d, out.bias + static_cast<std::ptrdiff_t>(block) * kLanes);
   float* to[F::kOut];
   const float* operand[F::kOut];
   for (int i = 0; i < F::kOut; ++i) {
-    if constexpr (kEnding != Ending::any) to[i] = out.rows[row + i] + block * out.block_stride;
+    if constexpr (!kGeneral) to[i] = out.rows[row + i] + block * out.block_stride;
     if constexpr (kEnding == Ending::add) {
       operand[i] = out.steps[0].rows[row + i] + block * out.steps[0].block_stride;
     }
@@ -308,8 +322,8 @@ HWY_INLINE void output_columns(const Destination& out, int row, int block, int x
 #pragma GCC unroll 8
     for (int i = 0; i < F::kIn; ++i) lines[i] = hn::LoadU(d, from + i * line);
     F::output(lines, made);
-    if constexpr (kEnding == Ending::any) {
-      finish_column<F::kOut>(out, row, block, x, made);
+    if constexpr (kGeneral) {
+      finish_column<F::kOut, kEnding == Ending::linear>(out, row, block, x, made);
     } else {
       const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(x) * kLanes;
 #pragma GCC unroll 8
@@ -331,6 +345,7 @@ template <typename F>
 HWY_INLINE void output_columns(Ending ending, const Destination& out, int row, int block, int x, int end,
                                const float* from, std::ptrdiff_t line) {
   if (ending == Ending::any) return output_columns<F, Ending::any>(out, row, block, x, end, from, line);
+  if (ending == Ending::linear) return output_columns<F, Ending::linear>(out, row, block, x, end, from, line);
   if (ending == Ending::relu) {
     if (out.half) return output_columns<F, Ending::relu, true>(out, row, block, x, end, from, line);
     return output_columns<F, Ending::relu>(out, row, block, x, end, from, line);
@@ -346,7 +361,7 @@ HWY_INLINE void vertical_output(const WinogradJob& job, int first, int last, con
     const int row = F::kOut * s.ty, x = F::kOut * s.tx, end = std::min(x + F::kOut * s.count, job.out.width);
     Ending ending = ending_of(job.out);
     for (int i = 0; i < F::kOut; ++i) {
-      if (job.out.rows[row + i] == nullptr) ending = Ending::any;
+      if (job.out.rows[row + i] == nullptr) ending = general_ending(job.out);
     }
     for (int block = 0; block < job.out.blocks; ++block) {
       const float* from = b.lines + block * b.block_stride + static_cast<std::ptrdiff_t>(s.column) * kLanes;
@@ -371,7 +386,7 @@ class OutputRows {
   bool next(const float*& from, const float*& end) {
     for (; s_.count > 0; advance()) {
       const int row = F::kOut * s_.ty + row_;
-      const EpilogueStep own{EpilogueKind::add, job_.out.rows, job_.out.block_stride, 0};
+      const EpilogueStep own{EpilogueKind::add, job_.out.rows, job_.out.block_stride, 0, {}};
       const EpilogueStep& step = step_ < 0 ? own : job_.out.steps[step_];
       if (step.kind == EpilogueKind::relu || step.rows[row] == nullptr) continue;
       const float* block = step.rows[row] + block_ * step.block_stride;

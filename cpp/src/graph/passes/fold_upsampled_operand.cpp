@@ -1,4 +1,4 @@
-// An epilogue operand that is an upsampled copy is read from the copy's source, by row >> up.
+// An epilogue operand that is an upsampled copy is read from the copy's source, sampled as the copy did.
 #include "graph/passes/rewrite.hpp"
 
 namespace mimo_rt::passes {
@@ -11,8 +11,9 @@ bool fold_upsampled_operand(Graph& graph) {
       if (e.kind == EpilogueKind::relu) continue;
       const Node& source = graph.nodes[maker[e.value]];
       if (!is_plain_copy(source) || source.parts[0].shift >= 0) continue;
-      e.up -= source.parts[0].shift;
-      e.value = source.parts[0].value;
+      const Part& part = source.parts[0];
+      if (e.up > 0 && e.sampling != part.sampling) continue;
+      e = {e.kind, part.value, e.up - part.shift, part.sampling};
       changed = true;
     }
   }

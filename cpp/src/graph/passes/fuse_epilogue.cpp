@@ -38,7 +38,7 @@ bool fuse_epilogue(Graph& graph, EpilogueKind kind) {
     if (host == kNoNode && kind != EpilogueKind::relu && first.up == 0 && part.shift <= 0) {
       host = host_of(first.value, carrier.epilogue.size());
       if (host != kNoNode && graph.nodes[host].op == Op::copy) host = kNoNode;
-      if (host != kNoNode) first = {kind, part.value, -part.shift};
+      if (host != kNoNode) first = {kind, part.value, -part.shift, part.sampling};
     }
     if (host == kNoNode) continue;
     Node merged = std::move(graph.nodes[host]);

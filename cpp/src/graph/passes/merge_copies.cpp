@@ -20,9 +20,12 @@ bool merge_copies(Graph& graph) {
     const Node& source = graph.nodes[maker[part.value]];
     if (is_plain_copy(source)) {
       const Part inner = source.parts[0];
-      // Shrinking and then growing again loses pixels: not one shift.
-      if (!(inner.shift > 0 && part.shift < 0)) {
-        part = {inner.value, inner.shift + part.shift};
+      // Shrinking and then growing again loses pixels: not one shift. Nor is growing in two ways.
+      const bool grows_in_two_ways = inner.shift < 0 && part.shift < 0 && inner.sampling != part.sampling;
+      if (!(inner.shift > 0 && part.shift < 0) && !grows_in_two_ways) {
+        const std::int32_t shift = inner.shift + part.shift;
+        const Sampling grown = part.shift < 0 ? part.sampling : inner.sampling;
+        part = {inner.value, shift, shift < 0 ? grown : Sampling::nearest};
         changed = true;
       }
     }

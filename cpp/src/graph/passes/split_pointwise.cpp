@@ -1,5 +1,6 @@
 // A 1x1 convolution over parts of several resolutions becomes a sum of 1x1 convolutions, each at its own
-// part's resolution, because convolving 1x1 and repeating pixels may be done in either order.
+// part's resolution, because convolving 1x1 and repeating pixels may be done in either order. So may
+// convolving 1x1 and interpolating, whose weights sum to 1, so that it leaves a bias as it is.
 #include <map>
 #include <string>
 #include <utility>
@@ -27,13 +28,14 @@ class Splitter {
     nodes_ = &old;
     for (std::size_t i = 0; i < old.size(); ++i) {
       const Node& n = old[i];
-      const auto levels = levels_of(n);
+      const Sampling sampling = sampling_of(n);
+      const auto levels = levels_of(n, sampling);
       // Without room for the nodes that splitting adds, the network stays as it is.
       const bool room = graph_.nodes.size() + (old.size() - i) + levels.size() < kMaxNodes;
       if (levels.empty() || levels.rbegin()->first == 0 || !room) {
         graph_.nodes.push_back(n);
       } else {
-        split(n, levels);
+        split(n, levels, sampling);
         changed = true;
       }
     }
@@ -46,16 +48,29 @@ class Splitter {
     std::vector<Channels> channels;
   };
 
-  // The parts of a 1x1 convolution by how many doublings lie between their source and the convolution.
-  std::map<std::int32_t, Level> levels_of(const Node& n) const {
+  bool is_doubled(const Part& p) const {
+    const Node& source = (*nodes_)[maker_[p.value]];
+    return p.shift == 0 && is_plain_copy(source) && source.parts[0].shift < 0;
+  }
+  const Part& source_of(const Part& p) const { return (*nodes_)[maker_[p.value]].parts[0]; }
+
+  // How the parts are doubled that this call moves behind the convolution. Two ways make two sums, the second
+  // at the next call.
+  Sampling sampling_of(const Node& n) const {
+    for (const Part& p : n.parts)
+      if (is_doubled(p)) return source_of(p).sampling;
+    return Sampling::nearest;
+  }
+
+  // The parts of a 1x1 convolution by how many such doublings lie between their source and the convolution.
+  std::map<std::int32_t, Level> levels_of(const Node& n, Sampling sampling) const {
     std::map<std::int32_t, Level> levels;
     if (n.op != Op::conv || n.kernel_h != 1 || n.kernel_w != 1 || n.stride != 1) return levels;
     std::int64_t channel = 0;
     for (const Part& p : n.parts) {
-      const Node& source = (*nodes_)[maker_[p.value]];
-      const bool doubled = p.shift == 0 && is_plain_copy(source) && source.parts[0].shift < 0;
-      Level& level = levels[doubled ? -source.parts[0].shift : 0];
-      level.parts.push_back(doubled ? Part{source.parts[0].value, 0} : p);
+      const bool doubled = is_doubled(p) && source_of(p).sampling == sampling;
+      Level& level = levels[doubled ? -source_of(p).shift : 0];
+      level.parts.push_back(doubled ? Part{source_of(p).value, 0} : p);
       const std::int64_t end = channel + graph_.values[p.value].channels;
       level.channels.push_back({channel, end});
       channel = end;
@@ -63,7 +78,7 @@ class Splitter {
     return levels;
   }
 
-  void split(const Node& n, const std::map<std::int32_t, Level>& levels) {
+  void split(const Node& n, const std::map<std::int32_t, Level>& levels, Sampling sampling) {
     const Value out = graph_.values[n.output];
     const std::int32_t finest = levels.begin()->first;
     ValueId coarser = 0;
@@ -76,7 +91,8 @@ class Splitter {
       part.weights = slice(n.weights, group.channels);
       part.bias = last ? n.bias : kNone;
       part.epilogue.clear();
-      if (level != levels.rbegin()) part.epilogue.push_back({EpilogueKind::add, coarser, coarser_up - up});
+      if (level != levels.rbegin())
+        part.epilogue.push_back({EpilogueKind::add, coarser, coarser_up - up, sampling});
       if (last && up == 0) {
         part.epilogue.insert(part.epilogue.end(), n.epilogue.begin(), n.epilogue.end());
         graph_.nodes.push_back(std::move(part));
@@ -90,16 +106,17 @@ class Splitter {
       coarser_up = up;
       graph_.nodes.push_back(std::move(part));
     }
-    // No part has the full resolution: the sum is made at the finest there is and repeated. ReLUs may come
-    // before.
+    // No part has the full resolution: the sum is made at the finest there is and enlarged. ReLUs may come
+    // before pixels are repeated, not before they are interpolated.
     Node copy;
     copy.op = Op::copy;
     copy.name = n.name;
-    copy.parts = {{coarser, -finest}};
+    copy.parts = {{coarser, -finest, sampling}};
     copy.output = n.output;
     auto rest = n.epilogue.begin();
-    for (; rest != n.epilogue.end() && rest->kind == EpilogueKind::relu; ++rest)
-      graph_.nodes.back().epilogue.push_back(*rest);
+    if (sampling == Sampling::nearest)
+      for (; rest != n.epilogue.end() && rest->kind == EpilogueKind::relu; ++rest)
+        graph_.nodes.back().epilogue.push_back(*rest);
     copy.epilogue.assign(rest, n.epilogue.end());
     graph_.nodes.push_back(std::move(copy));
   }

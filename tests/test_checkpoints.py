@@ -266,6 +266,24 @@ def test_tensors_that_reach_past_their_numbers(
     assert error.value.code == "checkpoint.damaged"
 
 
+def test_small_files_do_not_become_large_ones_in_memory() -> None:
+    import tracemalloc
+
+    count = 20_000
+    items = b"".join(b"M" + struct.pack("<H", i) + b"N" for i in range(count))
+    many = b"\x80\x02}(" + items + b"u\x940" + b"ccollections\nCounter\n\x940"  # a large table, memorised
+    copies = b"".join(b"h\x01h\x00\x85R" for _ in range(count)) + b"."
+    deep = b"\x80\x02})" + b"\x85" * 1_000_000 + b"Ns."  # a tuple in a tuple in a tuple..., as a key
+    tracemalloc.start()
+    try:
+        for program in (many + copies, deep):
+            with pytest.raises(ModelError):
+                checkpoints.read(as_zip(program))
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_views_are_read_as_pytorch_reads_them() -> None:
     data = np.arange(4, dtype="<f4").tobytes()
     read = checkpoints.read(as_zip(tensor_program((2, 2), (1, 2)), **{"0": data}))

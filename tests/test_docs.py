@@ -27,7 +27,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
-    """Where a reader is: photo.jpg, other.png, album/, pairs/ and model.onnx, all small."""
+    """Where a reader is: photo.jpg, other.png, album/, pairs/, model.onnx and checkpoint.pkl, all small."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "album" / "deeper").mkdir(parents=True)
     with Image.open(ROOT / "examples" / "blurred.jpg") as photo:
@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
                 folder / "pairs" / half / f"{number}.png"
             )
     shutil.copy(model_file, folder / "model.onnx")
+    shutil.copy(ROOT / "tests" / "data" / "torch.pkl", folder / "checkpoint.pkl")
     return folder
 
 

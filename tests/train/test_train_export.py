@@ -86,3 +86,26 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [*command, "--weights", str(tmp_path / "foreign.pt")])
     with pytest.raises(SystemExit, match="export failed"):
         module.main()
+
+
+def test_bilinear_features_are_one_network_in_pytorch_and_onnx(tmp_path: Path) -> None:
+    net = lively_init(MIMOUNet(8, 1, resample="bilinear"), 2).eval()
+    assert export(net, tmp_path / "b.onnx", Labels("custom")) <= 1e-5
+    model = onnx.load(str(tmp_path / "b.onnx"))
+    modes = [
+        attribute.s for node in model.graph.node for attribute in node.attribute if attribute.name == "mode"
+    ]
+    assert sorted(modes) == [b"linear"] * 3 + [b"nearest"] * 3
+    nearest = lively_init(MIMOUNet(8, 1), 2).eval()
+    x = torch.rand(1, 3, 12, 16)
+    with torch.no_grad():
+        assert float((net(x)[2] - nearest(x)[2]).abs().max()) > 1e-3
+    with pytest.raises(ValueError, match="bicubic"):
+        MIMOUNet(8, 1, resample="bicubic")
+
+
+def test_doubling_without_half_pixel_centres() -> None:
+    from train.model import _up_bilinear
+
+    row = torch.tensor([0.0, 1.0, 2.0]).reshape(1, 1, 1, 3)
+    assert _up_bilinear(row)[0, 0].tolist() == [[0.0, 0.5, 1.0, 1.5, 2.0, 2.0]] * 2

@@ -36,17 +36,6 @@ class Storage:
         return len(self.data) // self.width
 
 
-def as_float32(storage: Storage) -> NDArray[np.float32]:
-    """All elements of a storage."""
-    order = ">" if storage.big_endian else "<"
-    whole = storage.data[: storage.count * storage.width]
-    if storage.dtype == BFLOAT16:
-        wide: NDArray[np.uint32] = np.frombuffer(whole, order + "u2").astype(np.uint32) << np.uint32(16)
-        return wide.view(np.float32)
-    numbers: NDArray[np.float32] = np.frombuffer(whole, order + storage.dtype).astype(np.float32)
-    return numbers
-
-
 def check_view(tensor: Tensor, count: int) -> int:
     """Elements of a view of ``count`` stored ones; raises ModelError where it reaches past them, or where it
     has more elements than are stored."""
@@ -59,12 +48,19 @@ def check_view(tensor: Tensor, count: int) -> int:
     return elements
 
 
-def view(tensor: Tensor, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The tensor as an array of its own, from all numbers of its storage; `check_view` comes first."""
+def view(tensor: Tensor, storage: Storage) -> NDArray[np.float32]:
+    """The tensor as a float32 array of its own; `check_view` comes first. Of the storage nothing else is
+    read."""
     if 0 in tensor.shape:
         return np.empty(tensor.shape, np.float32)
-    strides = tuple(4 * stride for stride in tensor.strides)
+    order = ">" if storage.big_endian else "<"
+    kind = np.dtype(order + ("u2" if storage.dtype == BFLOAT16 else storage.dtype))
+    numbers = np.frombuffer(storage.data[: storage.count * storage.width], kind)
+    strides = tuple(storage.width * stride for stride in tensor.strides)
     seen = np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, strides)
+    if storage.dtype == BFLOAT16:
+        wide: NDArray[np.uint32] = seen.astype(np.uint32, order="C") << np.uint32(16)
+        return wide.view(np.float32)
     return np.array(seen, dtype=np.float32, order="C")
 
 
@@ -76,10 +72,4 @@ def arrays(
     total = sum(check_view(t, storages[t.storage].count) for t in tensors.values())
     if 4 * total > limit:
         raise damaged(f"its tensors claim {4 * total} bytes")
-    read: dict[str, NDArray[np.float32]] = {}
-    last_key, numbers = "", np.empty(0, np.float32)
-    for name, tensor in tensors.items():
-        if tensor.storage != last_key:
-            last_key, numbers = tensor.storage, as_float32(storages[tensor.storage])
-        read[name] = view(tensor, numbers)
-    return read
+    return {name: view(tensor, storages[tensor.storage]) for name, tensor in tensors.items()}

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from mimo_rt.errors import ModelError, make
 
+MOST_AXES = 8
 LARGEST_NUMBER = 32
 """Bytes of an integer; PyTorch's magic number has 10."""
 
@@ -31,9 +32,10 @@ class Global:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A view of a storage, in elements. Nothing is checked or read yet."""
+    """A view of a storage, in elements. That it fits is not checked yet."""
 
-    storage: Any
+    storage: str
+    """The name of the run of elements that it is a view of."""
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -241,39 +243,48 @@ class Unpickler:
 
 
 def _key(value: Any) -> Any:
-    if not isinstance(value, str | int | float | bool | tuple | None.__class__):
+    """Keys are plain: the hash of a tuple in a tuple in a tuple... would overflow the stack."""
+    if value is not None and not isinstance(value, str | int | float):
         raise TypeError("no key of a dictionary")
-    hash(value)
     return value
 
 
 def _apply(function: Global, arguments: tuple[Any, ...]) -> Any:
-    """What a call of one of the known names stands for."""
+    """What a call of one of the known names stands for. Nothing is copied: one list that is named a thousand
+    times would become a thousand lists."""
     if function in _DICTIONARIES:
-        made: dict[Any, Any] = {}
-        for given in arguments:
-            if isinstance(given, dict):
-                made.update(given)
-            elif isinstance(given, list):
-                made.update((_key(pair[0]), pair[1]) for pair in given)
-            elif not isinstance(given, Global):  # what a defaultdict makes of missing keys
-                raise TypeError("no content of a dictionary")
-        return made
+        given = [
+            a for a in arguments if not isinstance(a, Global)
+        ]  # what a defaultdict makes of missing keys
+        if not given:
+            return {}
+        if len(given) > 1 or not isinstance(given[0], dict):
+            raise TypeError("no content of a dictionary")
+        return given[0]
     if function == _SIZE:
-        return tuple(arguments[0])
+        return _numbers(arguments[0])
     if function == _REBUILD_PARAMETER:
         if not isinstance(arguments[0], Tensor):
             raise TypeError("a parameter that is no tensor")
         return arguments[0]
     if function == _REBUILD_TENSOR:
         storage, offset, shape, strides = arguments[:4]
-        for number in (offset, *shape, *strides):
-            if type(number) is not int or number < 0:
-                raise TypeError("a tensor with an odd shape")
-        if len(shape) != len(strides) or len(shape) > 8 or isinstance(storage, Global | Tensor):
+        if not isinstance(storage, str) or type(offset) is not int or offset < 0:
+            raise TypeError("a tensor without numbers")
+        tensor = Tensor(storage, offset, _numbers(shape), _numbers(strides))
+        if len(tensor.shape) != len(tensor.strides):
             raise TypeError("a tensor with an odd shape")
-        return Tensor(storage, offset, tuple(shape), tuple(strides))
+        return tensor
     raise unsafe(f"a call of {function}")
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    """A shape or strides."""
+    if not isinstance(value, tuple) or len(value) > MOST_AXES:
+        raise TypeError("a tensor with an odd shape")
+    if any(type(number) is not int or number < 0 for number in value):
+        raise TypeError("a tensor with an odd shape")
+    return value
 
 
 _HANDLERS: dict[int, Callable[[Unpickler], None]] = {

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     target = Path(args.output) if args.output else source.with_suffix(".onnx")
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name the ONNX file")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"{target} is the checkpoint itself; name another file for the ONNX file")
     if target.exists() and not args.force:
         raise UsageError(f"{target} exists already; --force overwrites it")
     found = convert(source, resample=args.resample)

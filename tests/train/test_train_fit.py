@@ -118,6 +118,19 @@ def test_the_record_and_the_curve(tmp_path: Path, tree: Path) -> None:
     assert max(float(row["psnr"]) for row in rows[1:]) == pytest.approx(record["best_psnr"], abs=1e-3)
 
 
+def test_tensorboard_gets_the_curve(tmp_path: Path, tree: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard (extra `train`)")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = by_epochs(tmp_path / "run", tree, "--tensorboard")
+    run.run()
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    shown = [event.value for event in events.Scalars("psnr")]
+    with (tmp_path / "run" / "curve.csv").open() as file:
+        assert shown == pytest.approx([float(row["psnr"]) for row in csv.DictReader(file)])
+
+
 def test_a_run_by_the_clock_resumes_where_it_stood(tmp_path: Path, photos: Path, recipe: Path) -> None:
     whole = by_clock(recipe, tmp_path / "whole", photos)
     whole.run(max_steps=6)

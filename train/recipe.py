@@ -75,6 +75,7 @@ class Recipe:
     rate: float = 0.006
     rate_rest: float = 0.002
     momentum: float = 0.95
+    decay: float = 0.0
     precision: str = "fp32"
     ema: float = 0.998
     clip: float = 1.0

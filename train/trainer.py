@@ -44,7 +44,7 @@ class Trainer:
         self.net = net.to(group.device).train()
         self.average = Average(self.net, recipe.ema) if recipe.ema else None
         self.optimizer = make_optimizer(
-            self.net, recipe.optimizer, recipe.rate, recipe.rate_rest, recipe.momentum
+            self.net, recipe.optimizer, recipe.rate, recipe.rate_rest, recipe.momentum, recipe.decay
         )
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=recipe.precision == "fp16")
         self.skipped = 0
@@ -110,7 +110,7 @@ class Trainer:
         self.net.load_state_dict(state["model"])
         if self.average is not None:
             self.average.net.load_state_dict(state.get("ema", state["model"]))
-        names = ["base_lr", "momentum"]
+        names = ["base_lr", "momentum", "decay"]
         own = [{k: g[k] for k in names if k in g} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
         for group, kept in zip(self.optimizer.param_groups, own, strict=True):

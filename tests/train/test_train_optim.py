@@ -44,3 +44,33 @@ def test_adam_is_the_papers() -> None:
     assert type(optimizer) is torch.optim.Adam
     (group,) = optimizer.param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (1e-4, (0.9, 0.999), 1e-8, 0)
+
+
+def test_a_layer_moves_as_far_as_its_gradients_agree() -> None:
+    def moved(noise: float) -> float:
+        weight = torch.nn.Parameter(torch.zeros(8, 8, 3, 3))
+        net = torch.nn.Module()
+        net.weight = weight
+        optimizer = make_optimizer(net, "muon", 0.01, 0.01)
+        generator = torch.Generator().manual_seed(0)
+        true = torch.randn(8, 8, 3, 3, generator=generator)
+        for _ in range(40):
+            before = weight.detach().clone()
+            weight.grad = true + noise * torch.randn(8, 8, 3, 3, generator=generator)
+            optimizer.step()
+        return float((weight.detach() - before).norm())
+
+    assert moved(3.0) < 0.6 * moved(0.0)
+    assert moved(30.0) < 0.35 * moved(0.0)
+
+
+def test_decay_shrinks_weights() -> None:
+    net = torch.nn.Module()
+    net.weight = torch.nn.Parameter(torch.ones(8, 8, 1, 1))
+    optimizer = make_optimizer(net, "muon", 0.1, 0.1, decay=0.5)
+    net.weight.grad = torch.zeros(8, 8, 1, 1)
+    optimizer.step()
+    assert torch.equal(net.weight, torch.ones(8, 8, 1, 1))  # no gradient, no step, nothing to decay
+    net.weight.grad = torch.eye(8).reshape(8, 8, 1, 1)
+    optimizer.step()
+    assert float(net.weight[0, 1].detach()) < 1.0

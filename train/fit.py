@@ -175,6 +175,22 @@ class Fit:
             self.clock.active = self.active
         self.best = (float(state["best"][0]), int(state["best"][1])) if state["best"] else None
         self.started = datetime.fromisoformat(state["started"])
+        if self.group.first:
+            self._trim_curve()
+
+    def _trim_curve(self) -> None:
+        """Drop the rows of steps that were lost when the run was killed: they are trained once more."""
+        path = self.out / "curve.csv"
+        if not path.exists():
+            return
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))
+        kept = rows[:1] + [row for row in rows[1:] if row and row[0].isdecimal() and int(row[0]) <= self.step]
+        if kept != rows:
+            temporary = path.with_name(path.name + ".partial")
+            with temporary.open("w", newline="") as file:
+                csv.writer(file).writerows(kept)
+            temporary.replace(path)
 
     def record(self) -> dict[str, Any]:
         """run.json: what was trained how on what, and what it cost. Times are medians of a step."""
@@ -453,6 +469,8 @@ def main() -> None:
     try:
         with fit.display:
             fit.run(a.every, max_steps=a.max_steps)
+    except (ValueError, OSError, Error) as e:
+        raise SystemExit(f"train.fit stopped: {e}; {a.out / 'last.pt'} is as it was last saved") from None
     finally:
         leave()
 

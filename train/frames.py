@@ -8,10 +8,11 @@ loader processes share one copy.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -27,9 +28,18 @@ IN_MEMORY = 2 * 10**9
 
 
 def read_image(path: Path) -> Pixels:
-    """An image file as RGB, uint8 (H, W, 3)."""
-    with Image.open(path) as image:
+    """An image file as RGB, uint8 (H, W, 3); raises ValueError, which names it, where it cannot be read."""
+    with _named(path), Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of decoders seldom say which file they mean."""
+    try:
+        yield
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
 
 
 class Frames:
@@ -47,7 +57,7 @@ class Frames:
         wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
         total = sum(pixels.nbytes for pixels in self._held.values())
         for path in wanted:
-            with Image.open(path) as image:
+            with _named(path), Image.open(path) as image:
                 total += 3 * image.width * image.height
             if total > self.in_memory:
                 return False
@@ -65,14 +75,14 @@ class Frames:
         held = self._held.get(path)
         if held is not None:
             return held.shape[0], held.shape[1]
-        with Image.open(path) as image:
+        with _named(path), Image.open(path) as image:
             return image.height, image.width
 
     def crop(self, path: Path, y: int, x: int, side: int) -> Pixels:
         """The square of that side with its corner at (y, x)."""
         if path in self._held or self.cache is not None:
             return self[path][y : y + side, x : x + side]
-        with Image.open(path) as image:  # only the crop becomes an array: a quarter less work
+        with _named(path), Image.open(path) as image:  # only the crop becomes an array: a quarter less work
             return np.asarray(image.crop((x, y, x + side, y + side)).convert("RGB"))
 
     def _mapped(self, path: Path, cache: Path) -> Pixels:

@@ -118,6 +118,16 @@ def test_the_record_and_the_curve(tmp_path: Path, tree: Path) -> None:
     assert max(float(row["psnr"]) for row in rows[1:]) == pytest.approx(record["best_psnr"], abs=1e-3)
 
 
+def test_a_killed_run_leaves_no_rows_of_lost_steps(tmp_path: Path, tree: Path) -> None:
+    run = by_epochs(tmp_path / "run", tree)
+    run.run(max_steps=4)
+    with (tmp_path / "run" / "curve.csv").open("a") as file:
+        file.write("6,2,0.1,0.5\n9,3")  # measured after the last checkpoint, the last row cut short
+    by_epochs(tmp_path / "run", tree, resume=True).run()
+    with (tmp_path / "run" / "curve.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["0", "3", "4", "6", "9", "12"]
+
+
 def test_tensorboard_gets_the_curve(tmp_path: Path, tree: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard (extra `train`)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -246,6 +256,16 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, tree: Path) -> None:
     material = gather(Recipe(), None, tree, Frames())
     with pytest.raises(RecipeError, match="how long"):
         Fit(Recipe.read("small-cpu"), tmp_path / "d", material)
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, tree: Path) -> None:
+    broken = tree / "train" / "GOPR0372_07_00" / "blur" / "000002.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    words = ["--recipe", "gopro-1gpu", "--data", str(tree), "--out", str(tmp_path / "run")]
+    for change in EPOCHS:
+        words += ["--set", change]
+    with pytest.raises(ValueError, match=r"000002\.png"):
+        make(parser().parse_args(words), join("cpu")).run()
 
 
 def test_foreign_checkpoints(tmp_path: Path) -> None:

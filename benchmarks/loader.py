@@ -1,11 +1,11 @@
 """How many training pairs a second the loader gives: ``python benchmarks/loader.py --data PAIRS``.
 
 A training pair is the same random crop of a blurred and a sharp frame. Ways to have it are compared: PNG
-files decoded by Pillow as training does, and with only the crop made an array; by imagecodecs, where that
-is installed; and decoded frames that are mapped from disk, as ``train.fit --cache`` keeps them. Beside them
-stands what a training step of ``--ms-per-step`` consumes, else the published ones. Without ``--data``
-frames are made, noise on gradients, which decode in three quarters of the time of a camera's. Figures by
-the clock want a machine without other work; the processor's time is steadier.
+files decoded by Pillow as training does; by imagecodecs, where that is installed; and decoded frames that
+are mapped from disk, as ``train.fit --cache`` keeps them. Beside them stands what a training step of
+``--ms-per-step`` consumes, else the published ones. Without ``--data`` frames are made, noise on gradients,
+which decode in three quarters of the time of a camera's. Figures by the clock want a machine without other
+work; the processor's time is steadier.
 """
 
 from __future__ import annotations
@@ -43,20 +43,14 @@ STEPS = {"1 x RTX 3090": (132.0, 4), "8 x RTX 3090": (167.0, 32), "1 x Ascend 91
 
 
 def as_training(cache: Path | None) -> Read:
-    """As `train.frames` reads them: whole frames by Pillow, or mapped from the folder of decoded ones."""
+    """As `train.frames` reads them: by Pillow, the crop alone made an array, or mapped from the folder of
+    decoded frames."""
     frames = Frames(cache)
 
     def read(path: Path, y: int, x: int, side: int) -> Pixels:
-        crop: Pixels = frames[path][y : y + side, x : x + side].copy()
-        return crop
+        return frames.crop(path, y, x, side).copy()
 
     return read
-
-
-def cropped_first(path: Path, y: int, x: int, side: int) -> Pixels:
-    """Pillow decodes the whole frame, but only the crop becomes an array."""
-    with Image.open(path) as image:
-        return np.array(image.crop((x, y, x + side, y + side)))
 
 
 def by_imagecodecs(path: Path, y: int, x: int, side: int) -> Pixels:
@@ -69,7 +63,6 @@ def by_imagecodecs(path: Path, y: int, x: int, side: int) -> Pixels:
 
 STORES: dict[str, Callable[[Path], Read]] = {
     "PNG, Pillow": lambda _: as_training(None),
-    "PNG, Pillow, cropped first": lambda _: cropped_first,
     "PNG, imagecodecs": lambda _: by_imagecodecs,
     "decoded (--cache)": as_training,
 }

@@ -2,7 +2,7 @@
 
 A network sees so and so many pixels around each; a streak of 60 pixels is more than it has been taught.
 Shrunk to a quarter the same streak is 15 pixels long. Only what the network changes there is enlarged and
-added to the photo, so its grain and whatever detail it has stay. Which size a photo needs: `mimo_rt.reach`.
+added to the photo, so its grain and whatever detail it has stay. Which size a photo needs: `mimo_rt.scale_choice`.
 
 Everything here goes elementwise and in a fixed order, band by band, so that the bits depend neither on the
 bands nor on anything else.
@@ -11,6 +11,7 @@ bands nor on anything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def checked(scale: float | str) -> float | None:
     raise make(ImageError, "image.scale", f'scale must be 1, 0.5, 0.25 or "auto", not {scale!r}')
 
 
-def top(dtype: np.dtype[np.generic]) -> float:
+def top(dtype: np.dtype[Any]) -> float:
     """The value that stands for 1."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 

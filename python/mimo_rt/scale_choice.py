@@ -1,4 +1,4 @@
-"""Which size to run a photo at, by rule: few tiles, what detail they have, and what the network changes there.
+"""Which size to run a photo at, by rule: few tiles, their detail, and what the network changes there.
 
 Two questions, both asked of the tiles with most texture:
 
@@ -106,8 +106,8 @@ def _lacks(tiles: list[Pixels]) -> dict[float, float]:
         for level in range(_LEVELS):
             levels[level].append(_detail(shrink(grey, 2**level)[:, :, 0], _PART >> level))
     detail = [np.concatenate(parts) for parts in levels]
-    noise = np.percentile(detail[0], 5)
-    clean = [np.maximum(d - noise / 4**level, 0) for level, d in enumerate(detail)]
+    noise = np.float32(np.percentile(detail[0], 5))
+    clean = [np.maximum(d - noise / np.float32(4**level), 0) for level, d in enumerate(detail)]
     found = {}
     for scale, level in ((0.5, 1), (0.25, 2)):
         best = np.argsort(clean[level + 2], kind="stable")[-max(4, len(clean[0]) // 4) :]

@@ -1,4 +1,4 @@
-"""What became of a photo: how much it has changed, whether that is worth a new file, and the closing words."""
+"""What became of a photo: how much it has changed, whether that is worth a new file, and the last words."""
 
 from __future__ import annotations
 

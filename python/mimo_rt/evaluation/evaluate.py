@@ -170,6 +170,8 @@ def _summary(wanted: Evaluation, rows: list[Row], failures: list[Failure]) -> di
             standing, sentence=f"{standing.sentence} {len(failures)} more could not be evaluated."
         )
     judged = verdict(standing, backend.model.preset, wanted.ensemble, means["psnr_after"], gamma=pairs.gamma)
+    if wanted.scale != 1.0:  # another protocol than the published figures
+        judged = None
     found: dict[str, Any] = {
         "finished": True,
         "standing": asdict(standing),

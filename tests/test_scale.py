@@ -107,12 +107,12 @@ def test_wrong_scales(deblurrer: mimo_rt.Deblurrer, photo: NDArray[np.uint8], wr
 
 
 def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that halves contrast changes as much at all sizes as there is; detail then decides."""
+    """Small only where both speak for it: detail is missing, and the network finds more to do there."""
     rng = np.random.default_rng(5)
-    coarse = rng.random((64, 64, 1)).astype(np.float32)
+    coarse = rng.random((16, 16, 1)).astype(np.float32)
     blurred = np.empty((1024, 1024, 1), np.float32)
     enlarged = scale.shrink(coarse, 1)
-    for factor in (4, 4):
+    for factor in (4, 4, 4):
         grown = np.empty((enlarged.shape[0] * factor,) * 2 + (1,), np.float32)
         scale.add_enlarged(np.zeros_like(grown), enlarged, factor, grown)
         enlarged = grown
@@ -147,7 +147,7 @@ def test_a_photo_that_hardly_changes_is_copied(
     assert main(command) == 0
     said = capsys.readouterr()
     (entry,) = json.loads(said.out)["files"]
-    assert entry["copied"] and entry["left_as_it_was"] and entry["scale"] == 1.0
+    assert (entry["copied"], entry["left_as_it_was"], entry["scale"]) == (True, True, 1.0)
     assert "the file was copied" in said.err
     assert target.read_bytes() == source.read_bytes()
     assert main([*command, "--always"]) == 0
@@ -156,7 +156,7 @@ def test_a_photo_that_hardly_changes_is_copied(
     assert target.read_bytes() != source.read_bytes()
     assert main([*command, "-o", str(tmp_path / "other.png")]) == 0
     (entry,) = json.loads(capsys.readouterr().out)["files"]
-    assert entry["left_as_it_was"] and not entry["copied"]
+    assert (entry["copied"], entry["left_as_it_was"]) == (False, True)
     with Image.open(source) as before, Image.open(tmp_path / "other.png") as after:
         assert (np.asarray(before) == np.asarray(after)).all()
 

@@ -2,7 +2,8 @@
 
 A network sees so and so many pixels around each; a streak of 60 pixels is more than it has been taught.
 Shrunk to a quarter the same streak is 15 pixels long. Only what the network changes there is enlarged and
-added to the photo, so its grain and whatever detail it has stay. Which size a photo needs: `mimo_rt.scale_choice`.
+added to the photo, so its grain and whatever detail it has stay. Which size a photo needs:
+`mimo_rt.scale_choice`.
 
 Everything here goes elementwise and in a fixed order, band by band, so that the bits depend neither on the
 bands nor on anything else.

@@ -107,7 +107,7 @@ def _lacks(tiles: list[Pixels]) -> dict[float, float]:
             levels[level].append(_detail(shrink(grey, 2**level)[:, :, 0], _PART >> level))
     detail = [np.concatenate(parts) for parts in levels]
     noise = np.float32(np.percentile(detail[0], 5))
-    clean = [np.maximum(d - noise / np.float32(4**level), 0) for level, d in enumerate(detail)]
+    clean: list[Float] = [np.maximum(d - noise / np.float32(4**level), 0) for level, d in enumerate(detail)]
     found = {}
     for scale, level in ((0.5, 1), (0.25, 2)):
         best = np.argsort(clean[level + 2], kind="stable")[-max(4, len(clean[0]) // 4) :]

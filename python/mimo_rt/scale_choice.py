@@ -111,6 +111,9 @@ def _lacks(tiles: list[Pixels]) -> dict[float, float]:
     found = {}
     for scale, level in ((0.5, 1), (0.25, 2)):
         best = np.argsort(clean[level + 2], kind="stable")[-max(4, len(clean[0]) // 4) :]
+        if np.median(clean[level + 2][best]) < noise / np.float32(4 ** (level + 2)):
+            found[scale] = 1.0  # nothing but noise: no judgement
+            continue
         found[scale] = float(np.median(clean[level][best] / (clean[level + 2][best] + 1e-9)))
     return found
 
@@ -127,5 +130,5 @@ def _detail(grey: Float, part: int) -> Float:
         return result
 
     a, b, c = mean(falling * falling), mean(rising * rising), mean(falling * rising)
-    smaller: Float = (a + b) / 2 - np.sqrt(((a - b) / 2) ** 2 + c * c)
+    smaller: Float = (a + b) / 2 - np.sqrt(np.square((a - b) / 2) + np.square(c))
     return smaller

@@ -118,6 +118,35 @@ PHOTOS: tuple[Photo, ...] = (
     _lomiri("example", "friends_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0", 2),
 )
 
+_ELEMENTARY = "elementary-wallpapers"
+
+
+def _elementary(stem: str, author: str, licence: str) -> Photo:
+    return Photo("large", _ELEMENTARY, f"backgrounds/{stem}.jpg", author, licence, 1)
+
+
+LARGE: tuple[Photo, ...] = (
+    _lomiri("large", "picosdeeuropa_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0", 1),
+    _lomiri("large", "Wine_by_Jakkub_Mede", "Jakub Mede", "CC-BY-4.0", 1),
+    _lomiri("large", "Kleiber_by_Lukas_Baubkus", "Lukas Baubkus", "CC-BY-SA-3.0", 1, "20.04"),
+    _elementary("Martin Adams", "Martin Adams", "Unsplash licence"),
+    _elementary("Morskie Oko", "Nick Cooper", "Unsplash licence"),
+    _elementary("Mr. Lee", "Mr. Lee", "CC0-1.0"),
+    _elementary("Snow-Capped Mountain", "Ian Beckley", "Pexels licence"),
+    _elementary("Sunset by the Pier", "Paul Carmona", "CC0-1.0"),
+    _elementary("Tj Holowaychuk", "Tj Holowaychuk", "Unsplash licence"),
+    _elementary("Viktor Forgacs", "Viktor Forgacs", "Unsplash licence"),
+)
+"""Photographs of 8 megapixels and more at their full size, never trained on: what `train.large` measures."""
+
+_CLONES = {
+    _ELEMENTARY: (
+        "https://github.com/elementary/wallpapers",
+        "f28b86144ba01d788ac61ad198ca16fa9477913f",
+    )
+}
+"""Repositories and the commits that photographs are taken from."""
+
 _WHEELS = {
     "scikit-image": "scikit-image==0.26.0",
     "scikit-learn": "scikit-learn==1.9.1",
@@ -141,7 +170,11 @@ def unpack(package: str, cache: Path) -> Path:
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     partial = cache / f"{package}.partial"
-    if package in _WHEELS:
+    if package in _CLONES:
+        url, commit = _CLONES[package]
+        _run(["git", "clone", "-q", url, str(partial)], cache)
+        _run(["git", "-C", str(partial), "checkout", "-q", commit], cache)
+    elif package in _WHEELS:
         stem = package.replace("-", "_")
         if not list(cache.glob(f"{stem}-*.whl")):
             pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]

@@ -77,6 +77,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="0 (nothing) to 1.5; 1 is the model's own (default)",
     )
     parser.add_argument(
+        "--scale",
+        type=options.scale,
+        default="auto",
+        help="1, 0.5 or 0.25: run the network on the shrunk photo, for long blur; auto chooses (default)",
+    )
+    parser.add_argument(
+        "--always",
+        action="store_true",
+        help="write the result even where it differs so little that the photo would be left as it was",
+    )
+    parser.add_argument(
         "--quality", type=options.quality, help="of JPEG and WebP, 1 to 100 (input's, at least 92)"
     )
     parser.add_argument(
@@ -265,15 +276,17 @@ class _Work:
     def do(self, job: Job) -> dict[str, Any]:
         """One photo from file to file; returns its part of the report."""
         from mimo_rt import image_io
+        from mimo_rt.cli.outcome import compare
         from mimo_rt.errors import ImageError, make
 
         args, console = self._args, self._console
         begin = time.perf_counter()
         if job.target is not None and not args.force and job.target.is_file():
             raise make(ImageError, "image.exists", f"{job.target} exists already; --force overwrites it")
-        source = job.source if job.source is not None else sys.stdin.buffer.read()
+        # The file is read once, so that a copy of it is of the very photo that was looked at.
+        original = image_io.read_bytes(job.source, job.name) if job.source else sys.stdin.buffer.read()
         with silence():
-            picture = image_io.read(source, name=job.name, max_pixels=args.max_pixels)
+            picture = image_io.read(original, name=job.name, max_pixels=args.max_pixels)
         format = _format(job, picture, args.format)
         notes = picture.notes + image_io.check_writable(picture, format)
         reading = time.perf_counter() - begin
@@ -288,11 +301,22 @@ class _Work:
         for note in notes:
             console.say(f"{job.name}: note: {note}")
         begin = time.perf_counter()
+        scale, choice = args.scale, None
+        if scale == "auto":
+            choice = deblurrer.choose_scale(picture.pixels)
+            scale = choice.scale
+            console.say(f"{job.name}: {choice.sentence}")
         with ProgressBar(job.name, quiet=args.quiet) as bar:
-            sharp = deblurrer.run(picture.pixels, strength=args.strength, progress=bar)
+            sharp = deblurrer.run(picture.pixels, strength=args.strength, scale=scale, progress=bar)
         running = time.perf_counter() - begin
         begin = time.perf_counter()
-        data = image_io.encode(picture, sharp, format, quality=args.quality)
+        outcome = compare(picture.pixels, sharp)
+        left = outcome.slight and not args.always
+        copied = left and format == picture.format and args.quality is None
+        if copied:
+            data = original
+        else:
+            data = image_io.encode(picture, picture.pixels if left else sharp, format, quality=args.quality)
         if job.target is None:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
@@ -304,10 +328,22 @@ class _Work:
             f"{job.name} -> {job.target_name}: {reading + running + writing:.2f} s "
             f"(read {reading:.2f}, deblur {running:.2f}, write {writing:.2f})"
         )
+        verdict = outcome.verdict(scale, args.strength, args.model)
+        if left:
+            what = "the file was copied" if copied else "its pixels were written unchanged"
+            verdict = f"{verdict}; {what} (--always writes the result)"
+        console.say(f"{job.name}: {verdict}")
         return {
             "input": job.name,
             "output": job.target_name,
             "format": format,
+            "scale": scale,
+            "scale_choice": None if choice is None else {"changes": choice.changes, "lacks": choice.lacks},
+            "mean_change": outcome.mean,
+            "share_within_4_levels": outcome.within,
+            "left_as_it_was": left,
+            "copied": copied,
+            "verdict": verdict,
             "width": picture.width,
             "height": picture.height,
             "channels": picture.channels,

@@ -67,6 +67,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="mean over 4 rotations, or 8 with mirror images (MIMO-UNet++ is mimo-unet-plus with 4)",
     )
     model.add_argument(
+        "--scale",
+        type=options.scale,
+        default=1.0,
+        help="as of deblur: 1 (default), 0.5, 0.25 or auto; other than 1 is for the cpu backend",
+    )
+    model.add_argument(
         "--against",
         choices=(*BACKENDS, *PRECISIONS),
         metavar="B",
@@ -122,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
             backend,
             other,
             ensemble=args.ensemble,
+            scale=args.scale,
             every=args.every,
             limit=args.limit,
             save_images=Path(args.save_images) if args.save_images else None,
@@ -160,6 +167,7 @@ def _open(args: argparse.Namespace, name: str, precision: str) -> Backend:
         threads=args.threads,
         memory=args.memory if name == "cpu" else None,
         ensemble=args.ensemble,
+        scale=args.scale,
     )
 
 

@@ -51,6 +51,19 @@ def strength(text: str) -> float:
     return value
 
 
+def scale(text: str) -> float | str:
+    """1, 0.5, 0.25 or "auto"."""
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value not in (1.0, 0.5, 0.25):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a scale; it is 1, 0.5, 0.25 or auto")
+    return value
+
+
 def quality(text: str) -> int:
     """1 to 100."""
     value = count(text)

@@ -60,19 +60,27 @@ def open_backend(
     threads: int = 0,
     memory: int | None = None,
     ensemble: int = 0,
+    scale: float | str = 1.0,
 ) -> Backend:
     """The backend `name` with a model: a bundled model's name or a path. The other options are those of a
-    Deblurrer; `memory` bounds the cpu backend alone.
+    Deblurrer; `memory` bounds the cpu backend alone,
+    and a `scale` other than 1 is for it alone.
 
     Raises BackendError where this backend or precision is not to be had here, ModelError for the model.
     """
     if name == "cpu":
-        return _Cpu(model, precision, threads, memory, ensemble)
+        return _Cpu(model, precision, threads, memory, ensemble, scale)
     if name == "tensorrt":
         raise make(BackendError, "backend.missing", "the tensorrt backend is not in this build of mimo_rt")
     if name not in NAMES:
         raise make(
             BackendError, "backend.unknown", f"there is no backend {name!r}; there are {', '.join(NAMES)}"
+        )
+    if scale != 1.0:
+        raise make(
+            BackendError,
+            "backend.scale",
+            f"the {name} backend runs at scale 1 only; the cpu backend at others",
         )
     if precision != "fp32":
         raise make(
@@ -94,11 +102,13 @@ class _Cpu:
         threads: int,
         memory: int | None,
         ensemble: int,
+        scale: float | str,
     ) -> None:
         from mimo_rt import __version__
 
         engine = open_engine(model, precision=precision)
         self._deblurrer = Deblurrer(engine, threads=threads, memory=memory, ensemble=ensemble)
+        self._scale = scale
         info = engine.info
         self.precision = info.precision
         self.model = ModelFacts(
@@ -114,7 +124,7 @@ class _Cpu:
         }
 
     def run(self, image: Float) -> Float:
-        return self._deblurrer.run(image)
+        return self._deblurrer.run(image, scale=self._scale)
 
 
 class _OnnxRuntime:

@@ -33,6 +33,7 @@ class Evaluation:
     other: Backend | None = None
     """Runs on the same images, to be compared."""
     ensemble: int = 0
+    scale: float | str = 1.0
     every: int = 1
     limit: int | None = None
     save_images: Path | None = None
@@ -144,6 +145,7 @@ def _options(wanted: Evaluation) -> dict[str, Any]:
         "every": wanted.every,
         "limit": wanted.limit,
         "ensemble": wanted.ensemble,
+        "scale": wanted.scale,
         "save_images": str(wanted.save_images.resolve()) if wanted.save_images else None,
     }
 
@@ -168,6 +170,8 @@ def _summary(wanted: Evaluation, rows: list[Row], failures: list[Failure]) -> di
             standing, sentence=f"{standing.sentence} {len(failures)} more could not be evaluated."
         )
     judged = verdict(standing, backend.model.preset, wanted.ensemble, means["psnr_after"], gamma=pairs.gamma)
+    if wanted.scale != 1.0:  # another protocol than the published figures
+        judged = None
     found: dict[str, Any] = {
         "finished": True,
         "standing": asdict(standing),

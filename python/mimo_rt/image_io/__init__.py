@@ -10,7 +10,7 @@ cut it to 8 bits in silence.
 
 from mimo_rt.image_io.formats import FORMATS, format_of, is_image_name
 from mimo_rt.image_io.picture import Metadata, Picture
-from mimo_rt.image_io.read import DEFAULT_MAX_PIXELS, read
+from mimo_rt.image_io.read import DEFAULT_MAX_PIXELS, read, read_bytes
 from mimo_rt.image_io.replace import write_file
 from mimo_rt.image_io.write import check_writable, encode
 
@@ -24,5 +24,6 @@ __all__ = [
     "format_of",
     "is_image_name",
     "read",
+    "read_bytes",
     "write_file",
 ]

@@ -42,6 +42,11 @@ def read(source: Path | bytes, *, name: str | None = None, max_pixels: int = DEF
         ) from error
 
 
+def read_bytes(path: Path, name: str) -> bytes:
+    """A photo file as it is; ImageError where it cannot be read or is none of ours by its first bytes."""
+    return _bytes_of(path, name)[0]
+
+
 def _bytes_of(source: Path | bytes, name: str) -> tuple[bytes, str]:
     """The whole file and its format; a file that is none of ours is not read to its end."""
     try:

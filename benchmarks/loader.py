@@ -48,7 +48,8 @@ def as_training(cache: Path | None) -> Read:
     frames = Frames(cache)
 
     def read(path: Path, y: int, x: int, side: int) -> Pixels:
-        return frames.crop(path, y, x, side).copy()
+        crop: Pixels = frames.crop(path, y, x, side).copy()
+        return crop
 
     return read
 

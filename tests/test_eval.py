@@ -421,7 +421,7 @@ def test_torch_runs_exports_and_checkpoints(
     capsys.readouterr()
     torch.save({"model": {"x": torch.zeros(1)}}, tmp_path / "other.pkl")
     assert evaluate(data, tmp_path / "other.pkl", tmp_path / "no", *options) == 3
-    assert "not the weights of a MIMO-UNet" in capsys.readouterr().err
+    assert "no weights of a MIMO-UNet" in capsys.readouterr().err
 
 
 def test_a_result_that_is_not_finite_is_an_error() -> None:

@@ -22,7 +22,12 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """A checkpoint that `save` wrote. Nothing in it is executed."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file makes PyTorch raise nearly anything
+        raise ValueError(f"{path} is damaged or no checkpoint of train.fit: {error}") from error
     if not isinstance(state, dict):
         raise ValueError(f"{path} is no checkpoint of train.fit")
     return state

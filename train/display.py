@@ -46,7 +46,7 @@ class Display:
         """A new row of the curve."""
         if self._shown:
             told = " ".join(f"{name} {value}" for name, value in row.items() if value != "")
-            if self._bar is not None:
+            if self._bar is not None and sys.stdout.isatty():
                 self._bar.console.print(f"{datetime.now():%H:%M:%S} {told}", highlight=False)
             else:
                 print(f"{datetime.now():%H:%M:%S} {told}", flush=True)

@@ -102,6 +102,7 @@ class Fit:
         self.active = 0.0
         self.stop = False
         self.best: tuple[float, int] | None = None
+        self.best_psnr: float | None = None
         self.figures: dict[str, float] = {}
         self.started = datetime.now(timezone.utc)
         self._losses: list[float] = []
@@ -128,7 +129,6 @@ class Fit:
         return self.trainer.state() | {
             "step": self.step,
             "active": self.active,
-            "best": list(self.best) if self.best is not None else None,
             "started": self.started.isoformat(),
             "joint": self.samples.joint,
             "pairs": self.material.pairs,
@@ -157,6 +157,8 @@ class Fit:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint that `save` wrote; raises RecipeError where the run is not the same."""
         state = checkpoint.load(path)
+        if "recipe" not in state:
+            raise RecipeError(f"{path} holds weights alone: --resume takes last.pt, --init takes weights")
         was = state["recipe"]
         for name in ("preset", "width", "num_res", "optimizer", "seed"):
             if was[name] != getattr(self.recipe, name):
@@ -173,7 +175,10 @@ class Fit:
         self.active = float(state["active"])
         if self.clock is not None:
             self.clock.active = self.active
-        self.best = (float(state["best"][0]), int(state["best"][1])) if state["best"] else None
+        kept = self.out / "best.pt"  # which may be newer than the checkpoint
+        if kept.exists():
+            best = checkpoint.load(kept)
+            self.best, self.best_psnr = (float(best["score"]), int(best["step"])), best["psnr"]
         self.started = datetime.fromisoformat(state["started"])
         if self.group.first:
             self._trim_curve()
@@ -230,7 +235,7 @@ class Fit:
             "skipped_steps": self.trainer.skipped,
             "final_psnr": self.figures.get("psnr"),
             "best_score": self.best[0] if self.best else None,
-            "best_psnr": self.best[0] if self.best and "psnr" in self.figures else None,
+            "best_psnr": self.best_psnr,
             "best_step": self.best[1] if self.best else None,
         }
 
@@ -241,10 +246,13 @@ class Fit:
         net = self.trainer.result
         self.figures = self.validation.measure(net)
         now = score(self.figures)
-        if now is not None and (self.best is None or now > self.best[0]) and self.step:
+        better = now is not None and np.isfinite(now) and (self.best is None or now > self.best[0])
+        if now is not None and better and self.step:
             self.best = now, self.step
-            checkpoint.save(self.weights(), self.out / "best.pt")
-        loss = float(np.mean(self._losses)) if self._losses else float("nan")
+            self.best_psnr = self.figures.get("psnr")
+            best = {"score": now, "psnr": self.best_psnr}
+            checkpoint.save(self.weights() | best, self.out / "best.pt")
+        loss = float(np.nanmean(self._losses)) if np.isfinite(self._losses).any() else float("nan")
         gain = float(np.nanmean(self._gains)) if self._gains else float("nan")
         recent = self._times[-max(1, len(self._losses)) :]
         progress = self.progress(self.step)
@@ -359,6 +367,7 @@ class Fit:
                 self.report()
                 shown = self.active
         if self.group.first:
+            self.save()
             self.report()
             self.save()
 

@@ -15,7 +15,7 @@ from train.distributed import Group
 from train.loss import LOSSES
 from train.model import MIMOUNet
 from train.optim import make_optimizer
-from train.recipe import Recipe
+from train.recipe import Recipe, RecipeError
 
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -122,6 +122,12 @@ class Trainer:
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Take weights alone. Those of the outputs at 1/2 and 1/4, which an export lacks, stay as they
         are."""
+        shape = MIMOUNet.from_weights(weights).shape
+        if shape != self.net.shape:
+            raise RecipeError(
+                f"the weights to start from have width {shape.width} and {shape.blocks} blocks, the recipe's "
+                f"network width {self.net.width} and {self.net.num_res}; preset=from-weights takes theirs"
+            )
         own = {k: v for k, v in self.net.state_dict().items() if k.startswith("ConvsOut.")}
         self.net.load_state_dict(own | weights)
         if self.average is not None:

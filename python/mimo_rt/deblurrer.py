@@ -251,7 +251,7 @@ class Deblurrer:
 
     def choose_scale(self, image: NDArray[Any]) -> ScaleChoice:
         """The scale that "auto" gives an array, and what it was chosen by (`mimo_rt.scale_choice`). It costs
-        the network on at most four tiles of 512 x 512 pixels, about a tenth of a 12-megapixel photo."""
+        the network on at most four tiles of 512 x 512 pixels."""
         pixels.check(image)
         return self._choose(pixels.readable(np.asarray(image)), self._bgr)
 

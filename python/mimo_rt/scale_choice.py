@@ -11,7 +11,8 @@ Two questions, both asked of the tiles with most texture:
 A quarter is chosen where detail lacks at a quarter (below `LACK[0.25]`) and the network changes more there
 than at full size; a half where detail lacks at half size and the network changes `MORE[0.5]` times as much.
 Else the photo is run as it is: full size can do least harm. The numbers were found on 14 large photographs
-blurred by shakes of 3 to 80 pixels and on the same sharp, as those that never lose more than 0.2 dB.
+blurred by shakes of 3 to 80 pixels and on the same sharp, as those that lost no more than 0.2 dB on any of
+these; on other photographs they may.
 """
 
 from __future__ import annotations

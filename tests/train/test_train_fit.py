@@ -251,6 +251,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, tree: Path) -> None:
     by_epochs(tmp_path / "b", tree).run(max_steps=1)
     with pytest.raises(RecipeError, match="optimizer"):
         by_epochs(tmp_path / "b", tree, "--set", "optimizer=muon", resume=True)
+    with pytest.raises(RecipeError, match="weights alone"):
+        by_epochs(tmp_path / "b", tree).resume(tmp_path / "b" / "final.pt")
+    with pytest.raises(RecipeError, match="width 16"):
+        by_epochs(tmp_path / "e", tree, "--init", "mimo-unet-s")
     with pytest.raises(RecipeError, match="joint batch"):
         by_epochs(tmp_path / "b", tree, "--set", "batch=3", resume=True)
     material = gather(Recipe(), None, tree, Frames())

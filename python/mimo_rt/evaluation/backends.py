@@ -177,6 +177,8 @@ class _Torch:
         path = _path(model)
         try:
             self._network = definition.MIMOUNet.from_weights(weights.load_weights(path))
+        except ModelError:
+            raise
         except Exception as error:  # a hostile file may make a reader raise anything
             raise make(
                 ModelError,

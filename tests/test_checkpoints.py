@@ -66,6 +66,13 @@ def test_every_format_holds_the_same_network(outputs: dict[str, np.ndarray]) -> 
         np.testing.assert_allclose(wide[name], array, rtol=2**-7)
 
 
+def test_a_checksum_may_follow() -> None:
+    content = (DATA / "mindspore.ckpt").read_bytes()
+    with_sum = checkpoints.read(content + b"crc_num" + bytes(10)).tensors
+    for name, array in checkpoints.read(content).tensors.items():
+        assert np.array_equal(with_sum[name], array)
+
+
 def test_what_was_found_is_told() -> None:
     found = {name: checkpoints.read(DATA / name) for name in FILES}
     assert [c.format for c in found.values()] == ["MindSpore", "MindSpore", "PyTorch", "PyTorch before 1.6"]

@@ -14,6 +14,9 @@ from mimo_rt.checkpoints.storage import BFLOAT16, Storage
 from mimo_rt.checkpoints.unpickler import Tensor, damaged
 from mimo_rt.protobuf import WireError, fields, read_varint
 
+CHECKSUM = 17
+"""Bytes that may follow the message: "crc_num", and ten that are the checksum."""
+
 _DTYPES = {
     "Float64": "f8",
     "Float32": "f4",
@@ -41,6 +44,8 @@ def is_mindspore(head: bytes, size: int) -> bool:
 
 def read_mindspore(data: bytes) -> tuple[Any, dict[str, Storage]]:
     """The tensors by name, each of a storage of its own, and the storages."""
+    if data[-CHECKSUM:].startswith(b"crc_num"):
+        data = data[:-CHECKSUM]
     try:
         return _read(data)
     except WireError as error:

@@ -15,6 +15,9 @@ from typing import Any, TypeAlias
 from mimo_rt.errors import ModelError, make
 
 MOST_AXES = 8
+MOST_INSTRUCTIONS = 2_000_000
+"""Of a pickle, of which the largest training checkpoints of MIMO-UNet have some 80,000: one byte may make an
+object of many."""
 LARGEST_NUMBER = 32
 """Bytes of an integer; PyTorch's magic number has 10."""
 
@@ -110,7 +113,7 @@ class Unpickler:
         """The next pickle's value; raises ModelError."""
         self._stack, self._memo = [], {}
         try:
-            while True:
+            for _ in range(MOST_INSTRUCTIONS):
                 opcode = self._take(1)[0]
                 if opcode == 0x2E:  # STOP
                     return self._pop()
@@ -118,6 +121,7 @@ class Unpickler:
                 if handler is None:
                     raise unsafe(f"the pickle instruction 0x{opcode:02x}")
                 handler(self)
+            raise damaged("its pickle goes on and on")
         except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
             raise damaged(f"its pickle makes no sense at byte {self.position}") from error
 

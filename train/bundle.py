@@ -15,6 +15,8 @@ from pathlib import Path
 
 import onnx
 
+from mimo_rt.temporary import replace_whole
+
 FOLDER = Path(__file__).resolve().parents[1] / "python" / "mimo_rt" / "models"
 LARGEST = 4_000_000
 """Bytes a model may have to ship inside the wheel."""
@@ -33,9 +35,7 @@ def bundle(source: Path, summary: str, folder: Path = FOLDER) -> Path:
     if len(data) > LARGEST:
         raise ValueError(f"{source} has {len(data)} bytes; {LARGEST} is the most that ships")
     target = folder / f"{identity}.onnx"
-    temporary = target.with_name(target.name + ".partial")
-    temporary.write_bytes(data)
-    temporary.replace(target)
+    replace_whole(target, data)
     index = folder / "index.json"
     listed = json.loads(index.read_text(encoding="utf-8")) if index.exists() else []
     listed = [e for e in listed if (e["name"], e["version"]) != (name, int(version))]
@@ -44,9 +44,7 @@ def bundle(source: Path, summary: str, folder: Path = FOLDER) -> Path:
         {"name": name, "version": int(version), "sha256": digest, "bytes": len(data), "summary": summary}
     )
     listed.sort(key=lambda e: (e["name"], e["version"]))
-    temporary = index.with_name(index.name + ".partial")
-    temporary.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(index)
+    replace_whole(index, (json.dumps(listed, indent=2) + "\n").encode())
     return target
 
 

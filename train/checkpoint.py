@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from mimo_rt.temporary import replace_whole
+
 
 def save(state: dict[str, Any], path: Path) -> None:
     """Write with `torch.save` beside ``path``, bring it to the disk, and only then rename it."""
@@ -35,6 +37,4 @@ def load(path: Path) -> dict[str, Any]:
 
 def write_json(record: dict[str, Any], path: Path) -> None:
     """As `save`, for a small record that people read."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    replace_whole(path, (json.dumps(record, indent=2) + "\n").encode())

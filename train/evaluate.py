@@ -10,7 +10,6 @@ images; the 8-bit figure stands beside it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from train import holdout
 from train.blur import to_8bit
+from train.checkpoint import write_json
 
 Float: TypeAlias = NDArray[np.float32]
 Runner: TypeAlias = Callable[[Float], Float]
@@ -193,9 +193,7 @@ def main() -> None:
             "runtime": runtime,
             "sets": [asdict(row) | {"gain": row.gain} for row in rows],
         }
-        temporary = a.json.with_name(a.json.name + ".partial")
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-        temporary.replace(a.json)
+        write_json(record, a.json)
         print(f"written: {a.json}", file=sys.stderr)
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from mimo_rt import network
 from mimo_rt.errors import Error
+from mimo_rt.temporary import replace_whole
 from train.model import PRESETS, FullResolution, MIMOUNet, lively_init
 from train.weights import load_weights
 
@@ -156,9 +157,7 @@ def export(net: MIMOUNet, path: Path, labels: Labels, *, dynamo: bool = False) -
     label(model, net, labels)
     worst = check(model, net)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(model.SerializeToString())
-    temporary.replace(path)
+    replace_whole(path, model.SerializeToString())
     return worst
 
 

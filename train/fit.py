@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import signal
 import sys
 import time
+from array import array
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,6 +27,7 @@ import numpy as np
 import torch
 
 from mimo_rt.errors import Error
+from mimo_rt.temporary import replace_whole
 from train import checkpoint
 from train.data import Samples, batches
 from train.display import Display
@@ -107,7 +110,9 @@ class Fit:
         self.started = datetime.now(timezone.utc)
         self._losses: list[float] = []
         self._gains: list[float] = []
-        self._times: list[tuple[float, float]] = []
+        # Milliseconds of every step, and of these what it waited for its samples: as numbers, since a whole
+        # training has a million and a half.
+        self._whole, self._waited = array("d"), array("d")
 
     # --- how far the run is
 
@@ -192,15 +197,12 @@ class Fit:
             rows = list(csv.reader(file))
         kept = rows[:1] + [row for row in rows[1:] if row and row[0].isdecimal() and int(row[0]) <= self.step]
         if kept != rows:
-            temporary = path.with_name(path.name + ".partial")
-            with temporary.open("w", newline="") as file:
-                csv.writer(file).writerows(kept)
-            temporary.replace(path)
+            text = io.StringIO(newline="")
+            csv.writer(text).writerows(kept)
+            replace_whole(path, text.getvalue().encode())
 
     def record(self) -> dict[str, Any]:
         """run.json: what was trained how on what, and what it cost. Times are medians of a step."""
-        times = np.array(self._times or [(float("nan"), float("nan"))])
-        whole, waited = (float(v) for v in np.median(times, axis=0))
         recipe, net = self.recipe, self.trainer.net
         return {
             "recipe": recipe.name,
@@ -224,8 +226,8 @@ class Fit:
             "started": self.started.isoformat(timespec="seconds"),
             "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "active_seconds": round(self.active, 1),
-            "ms_per_step": round(whole, 2) if self._times else None,
-            "wait_ms_per_step": round(waited, 2) if self._times else None,
+            "ms_per_step": _median(self._whole, 2),
+            "wait_ms_per_step": _median(self._waited, 2),
             "peak_memory_bytes": peak_memory(self.group.device),
             "train_pairs": self.material.pairs,
             "train_photographs": len(self.material.photographs),
@@ -254,7 +256,7 @@ class Fit:
             checkpoint.save(self.weights() | best, self.out / "best.pt")
         loss = float(np.nanmean(self._losses)) if np.isfinite(self._losses).any() else float("nan")
         gain = float(np.nanmean(self._gains)) if self._gains else float("nan")
-        recent = self._times[-max(1, len(self._losses)) :]
+        recent = slice(-max(1, len(self._losses)), None)
         progress = self.progress(self.step)
         row: dict[str, Any] = {
             "step": self.step,
@@ -271,8 +273,8 @@ class Fit:
         }
         some = [image.to(self.group.device) for image in self.validation.some()]
         row["dead"] = round(dead_share(net, some), 3) if some else ""
-        row["ms"] = round(float(np.median([t for t, _ in recent])), 1) if recent else ""
-        row["wait_ms"] = round(float(np.median([w for _, w in recent])), 1) if recent else ""
+        row["ms"] = _median(self._whole[recent], 1) if self._whole else ""
+        row["wait_ms"] = _median(self._waited[recent], 1) if self._waited else ""
         self._losses.clear()
         self._gains.clear()
         self._write_row(row)
@@ -351,7 +353,8 @@ class Fit:
             loss = self.train_step(batch.given, batch.wanted, batch.weight, progress)
             synchronize(self.group.device)
             seconds = time.perf_counter() - begin
-            self._times.append((1000.0 * seconds, 1000.0 * waited))
+            self._whole.append(1000.0 * seconds)
+            self._waited.append(1000.0 * waited)
             self.active += seconds
             if self.clock is not None:
                 self.clock.tick(seconds)
@@ -370,6 +373,10 @@ class Fit:
             self.save()
             self.report()
             self.save()
+
+
+def _median(values: array[float], digits: int) -> float | None:
+    return round(float(np.median(values)), digits) if values else None
 
 
 def _summary_writer(out: Path) -> Any:

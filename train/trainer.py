@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mimo_rt import network
 from train.distributed import Group
 from train.loss import LOSSES
 from train.model import MIMOUNet
@@ -122,7 +123,7 @@ class Trainer:
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Take weights alone. Those of the outputs at 1/2 and 1/4, which an export lacks, stay as they
         are."""
-        shape = MIMOUNet.from_weights(weights).shape
+        shape = network.shape_of({name: value.numpy() for name, value in weights.items()})
         if shape != self.net.shape:
             raise RecipeError(
                 f"the weights to start from have width {shape.width} and {shape.blocks} blocks, the recipe's "

@@ -14,8 +14,12 @@ class Converted:
 
     onnx: bytes
     checkpoint: checkpoints.Checkpoint
-    shape: network.Shape
     resample: str
+
+    @property
+    def shape(self) -> network.Shape:
+        """Width and blocks of the network."""
+        return network.shape_of(self.checkpoint.tensors)
 
 
 def convert(source: bytes | str | os.PathLike[str], *, resample: str | None = None) -> Converted:
@@ -28,4 +32,4 @@ def convert(source: bytes | str | os.PathLike[str], *, resample: str | None = No
     read = checkpoints.read(source)
     how = resample or ("bilinear" if read.format == checkpoints.MINDSPORE else "nearest")
     onnx = network.to_onnx(read.tensors, resample=how, metadata={"mimo_rt.source": read.format})
-    return Converted(onnx, read, network.shape_of(read.tensors), how)
+    return Converted(onnx, read, how)

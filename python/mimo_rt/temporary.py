@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def replace_whole(target: Path, data: bytes) -> None:
+    """`target` holds `data`, or what it held before. Raises OSError."""
+    with temporary_beside(target, data) as temporary:
+        temporary.replace(target)
+
+
 @contextlib.contextmanager
 def temporary_beside(target: Path, data: bytes) -> Iterator[Path]:
     """`data` on disk in a new file in the target's folder, to be renamed; gone at the end where it was not.

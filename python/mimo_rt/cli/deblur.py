@@ -57,7 +57,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or - for standard output")
     parser.add_argument(
-        "-m", "--model", default="mimo-unet-s", help="a model's name, an ONNX file or a plan (%(default)s)"
+        "-m",
+        "--model",
+        default="mimo-unet-s",
+        help="a model's name, ONNX file, checkpoint or plan (%(default)s)",
     )
     parser.add_argument(
         "-t", "--threads", type=options.count, default=0, help="threads; 0: all cores (default)"

@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     model.add_argument(
         *("-m", "--model"),
         default="mimo-unet-s",
-        help="bundled model, ONNX file, plan, or with --backend torch a checkpoint (%(default)s)",
+        help="a model's name, an ONNX file, a checkpoint or a plan (%(default)s)",
     )
     model.add_argument("--backend", choices=BACKENDS, default="cpu", help="what runs it (%(default)s)")
     model.add_argument("--precision", choices=PRECISIONS, default="fp32", help="(%(default)s)")

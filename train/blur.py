@@ -10,16 +10,21 @@ rounding to 8 bits come last.
 
 from __future__ import annotations
 
+import io
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-MARGIN = 20
-"""Pixels of photograph that `synthesize` needs around the crop on every side, for poses that look past it."""
+LEAST_MARGIN = 20
+"""Pixels of photograph around the crop on every side, at least: see `Shake.margin`."""
+
+LONGEST_REACH = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,9 @@ class Shake:
     how many poses are averaged (odd). bend: 1 for paths that bend and stop as hands do, 0 for straight ones
     at an even pace. directions: how many directions a path may set out in, evenly spread; 0 for any. Few
     directions and straight paths are what a network learns to tell blurs apart on: on the full variety it
-    settles for one mean sharpening first, and stays there for long.
+    settles for one mean sharpening first, and stays there for long. bright: share of pairs that are exposed
+    so long that lights clip, which no average of clipped pictures shows. jpeg: share that went through a
+    JPEG file.
     """
 
     reach: tuple[float, float] = (1.0, 8.0)
@@ -47,17 +54,26 @@ class Shake:
     poses: int = 15
     bend: float = 1.0
     directions: int = 0
+    bright: float = 0.0
+    jpeg: float = 0.0
 
     def __post_init__(self) -> None:
         if self.poses < 3 or self.poses % 2 == 0:
             raise ValueError(f"poses must be odd and at least 3, got {self.poses}")
         low, high = self.reach
-        if not 0.0 <= low <= high <= 0.6 * MARGIN:
-            raise ValueError(f"reach must be a range within 0..{0.6 * MARGIN:g} pixels, got {self.reach}")
+        if not 0.0 <= low <= high <= LONGEST_REACH:
+            raise ValueError(f"reach must be a range within 0..{LONGEST_REACH:g} pixels, got {self.reach}")
+
+    @property
+    def margin(self) -> int:
+        """Pixels of photograph that `synthesize` needs around the crop on every side, for poses that look
+        past it."""
+        return max(LEAST_MARGIN, math.ceil(self.reach[1] / 0.6))
 
 
 MILD = Shake(reach=(1.0, 4.0))
 HEAVY = Shake(reach=(4.0, 8.0))
+LONG = Shake(reach=(8.0, 16.0), poses=25)
 
 
 def smooth_path(rng: np.random.Generator, poses: int, dims: int, bend: float = 1.0) -> NDArray[np.float64]:
@@ -115,8 +131,8 @@ def homographies(rng: np.random.Generator, shake: Shake, size: int) -> NDArray[n
     return h
 
 
-def _grid(h: Tensor, height: int, width: int) -> Tensor:
-    """Sampling grid (poses, height, width, 2) for a source with MARGIN pixels more on every side."""
+def _grid(h: Tensor, height: int, width: int, margin: int) -> Tensor:
+    """Sampling grid (poses, height, width, 2) for a source with ``margin`` pixels more on every side."""
     ys = torch.arange(height, dtype=torch.float32) - (height - 1) / 2.0
     xs = torch.arange(width, dtype=torch.float32) - (width - 1) / 2.0
     points = torch.stack(
@@ -124,13 +140,13 @@ def _grid(h: Tensor, height: int, width: int) -> Tensor:
     )
     seen = points.reshape(1, -1, 3) @ h.transpose(1, 2).float()
     seen = seen[..., :2] / seen[..., 2:]
-    span = torch.tensor([(width + 2 * MARGIN - 1) / 2.0, (height + 2 * MARGIN - 1) / 2.0])
+    span = torch.tensor([(width + 2 * margin - 1) / 2.0, (height + 2 * margin - 1) / 2.0])
     return (seen / span).reshape(h.shape[0], height, width, 2)
 
 
-def _warp(source: Tensor, h: NDArray[np.float64], height: int, width: int) -> Tensor:
-    """What every pose sees of ``source`` (C, H + 2 MARGIN, W + 2 MARGIN): (poses, C, H, W)."""
-    grid = _grid(torch.from_numpy(h), height, width)
+def _warp(source: Tensor, h: NDArray[np.float64], margin: int) -> Tensor:
+    """What every pose sees of ``source`` (C, H + 2 margin, W + 2 margin): (poses, C, H, W)."""
+    grid = _grid(torch.from_numpy(h), source.shape[1] - 2 * margin, source.shape[2] - 2 * margin, margin)
     batch = source.unsqueeze(0).expand(h.shape[0], -1, -1, -1)
     return F.grid_sample(batch, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
 
@@ -145,8 +161,13 @@ def soft_mask(rng: np.random.Generator, height: int, width: int) -> Tensor:
     return torch.sigmoid((field - float(rng.uniform(0.0, 0.5))) / softness)
 
 
-def _centre(x: Tensor) -> Tensor:
-    return x[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+def through_jpeg(x: Tensor, quality: int) -> Tensor:
+    """``x``, float32 (3, H, W) in [0, 1], as a JPEG file of that quality gives it back."""
+    pixels = (to_8bit(x) * 255.0).to(torch.uint8).permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    read = np.array(Image.open(file).convert("RGB"))
+    return torch.from_numpy(read).permute(2, 0, 1).float() / 255.0
 
 
 def synthesize(
@@ -154,36 +175,41 @@ def synthesize(
 ) -> tuple[Tensor, Tensor]:
     """One (blurred, sharp) pair from a photograph.
 
-    photo: float32 (3, H + 2 MARGIN, W + 2 MARGIN) in [0, 1]. other: a second one of that size, for the
-    moving layer; without it there is none. Returns two float32 (3, H, W) in [0, 1], both on the grid of 8
-    bits.
+    photo: float32 (3, H + 2 margin, W + 2 margin) in [0, 1] with the shake's margin. other: a second one of
+    that size, for the moving layer; without it there is none. Returns two float32 (3, H, W) in [0, 1], both
+    on the grid of 8 bits.
     """
-    height, width = photo.shape[1] - 2 * MARGIN, photo.shape[2] - 2 * MARGIN
+    margin = shake.margin
+    height, width = photo.shape[1] - 2 * margin, photo.shape[2] - 2 * margin
     if height < 1 or width < 1:
         raise ValueError(
-            f"photo of {tuple(photo.shape)} is smaller than its margin of {MARGIN} pixels a side"
+            f"photo of {tuple(photo.shape)} is smaller than its margin of {margin} pixels a side"
         )
     size = max(height, width)
     gamma = 2.2 if rng.random() < shake.linear else 1.0
-    sharp = _centre(photo)
-    light = photo**gamma
-    seen = _warp(light, homographies(rng, shake, size), height, width)
+    middle = light = photo**gamma
+    seen = _warp(light, homographies(rng, shake, size), margin)
     if other is not None:
         mask = soft_mask(rng, photo.shape[1], photo.shape[2])
-        sharp = sharp + _centre(mask) * (_centre(other) - sharp)
         own = replace(shake, rotation=2.0 * shake.rotation)
-        moving = _warp(torch.cat([other**gamma, mask]), homographies(rng, own, size), height, width)
+        moving = _warp(torch.cat([other**gamma, mask]), homographies(rng, own, size), margin)
         cover = moving[:, 3:].clamp(0.0, 1.0)
         seen = seen + cover * (moving[:, :3] - seen)
-        if gamma != 1.0:  # the middle pose composites in linear light, so the sharp picture must as well
-            middle = light + mask * (other**gamma - light)
-            sharp = _centre(middle).clamp_min(0.0) ** (1.0 / gamma)
-    blurred = seen.mean(0).clamp_min(0.0) ** (1.0 / gamma)
+        middle = light + mask * (other**gamma - light)
+    sharp = middle[:, margin:-margin, margin:-margin].clamp_min(0.0)
+    blurred = seen.mean(0).clamp_min(0.0)
+    if shake.bright and rng.random() < shake.bright:
+        exposure = float(rng.uniform(1.3, 3.0))
+        sharp, blurred = (exposure * sharp).clamp_max(1.0), (exposure * blurred).clamp_max(1.0)
+    if gamma != 1.0:
+        sharp, blurred = sharp ** (1.0 / gamma), blurred ** (1.0 / gamma)
     sigma = float(rng.uniform(0.0, shake.noise)) if rng.random() < 0.7 else 0.0
     if sigma > 0.0:
         blurred = blurred + torch.from_numpy(
             rng.normal(0.0, sigma, size=tuple(blurred.shape)).astype(np.float32)
         )
+    if shake.jpeg and rng.random() < shake.jpeg:
+        return through_jpeg(blurred, int(rng.integers(75, 98))), to_8bit(sharp)
     return to_8bit(blurred), to_8bit(sharp)
 
 

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mimo_rt import pairs as pair_files
 from mimo_rt.image_io.formats import is_image_name
-from train.blur import MARGIN, synthesize
+from train.blur import synthesize
 from train.frames import FramePair, Frames, Pixels
 from train.recipe import Recipe
+from train.untouched import untouched
 
 KEEP_FLAT = 0.15
 """Share of the crops with too little detail that are taken all the same."""
@@ -91,7 +92,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self.recipe = recipe
         self.joint = joint
-        least = recipe.crop + 2 * MARGIN
+        least = recipe.crop + 2 * recipe.margin
         self.photographs = [p for p in photographs if min(p.shape[:2]) >= least]
         self.folders = [list(folder) for folder in folders if folder]
         self._all = [pair for folder in self.folders for pair in folder]
@@ -127,9 +128,9 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         if self.folders and (draw < real or not self.photographs):
             return self._crop_pair(rng, self.folders[int(rng.integers(len(self.folders)))])
         if draw >= 1.0 - identity:
-            sharp = to_tensor(self._crop_photo(rng, self.recipe.crop))
-            return sharp, sharp
-        outer = self.recipe.crop + 2 * MARGIN
+            same = untouched(to_tensor(self._crop_photo(rng, self.recipe.crop)), rng)
+            return same, same
+        outer = self.recipe.crop + 2 * shake.margin
         other = to_tensor(self._crop_photo(rng, outer)) if rng.random() < shake.layer else None
         photo = to_tensor(self._crop_photo(rng, outer))
         order = rng.permutation(3)

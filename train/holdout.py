@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.blur import HEAVY, MARGIN, MILD, Shake, synthesize
+from train.blur import HEAVY, MILD, Shake, synthesize
 from train.data import detail, list_images, load_pairs, smaller, to_tensor
 from train.frames import FramePair, Frames, Pixels, read_image
 
@@ -29,7 +29,7 @@ def synthetic(photos: Sequence[Pixels], shake: Shake, count: int, size: int, see
     in training.
     """
     rng = np.random.default_rng(seed)
-    outer = size + 2 * MARGIN
+    outer = size + 2 * shake.margin
     pool = [p for p in photos if min(p.shape[:2]) >= outer]
     if not pool:
         raise ValueError(f"no photograph is at least {outer} pixels high and wide")

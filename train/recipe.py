@@ -172,6 +172,11 @@ class Recipe:
                 return blur, stage.get("real", real), stage.get("identity", identity)
         return shake, real, identity
 
+    @property
+    def margin(self) -> int:
+        """Pixels of photograph around a crop that its blurs need, the longest of all stages."""
+        return max(self.at(end)[0].margin for end in (0.0, *(stage["until"] for stage in self.stages)))
+
     def network(self) -> MIMOUNet:
         """A fresh network: one that starts as the identity, or as PyTorch's own initialisation has it."""
         preset = PRESETS[self.preset]

@@ -15,8 +15,8 @@ from train import holdout
 from train.model import MIMOUNet
 from train.sources import Material, holdout_sets
 
-GAINS = ("mild", "heavy", "gopro", "reds")
-SELECTING = ("psnr", "mild", "heavy", "reds")
+GAINS = ("mild", "heavy", "long", "gopro", "reds")
+SELECTING = ("psnr", "mild", "heavy", "long", "reds")
 """Figures that choose the best checkpoint: never one of a test split, as the GoPro subset is."""
 
 

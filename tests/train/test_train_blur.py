@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch (extra `train`)")
 
 from train.blur import (  # noqa: E402
-    MARGIN,
+    LEAST_MARGIN,
     Shake,
     homographies,
     path_reach,
@@ -24,12 +24,12 @@ STILL = Shake(reach=(0.0, 0.0), rotation=0.0, zoom=0.0, tilt=0.0, noise=0.0)
 
 
 def picture(seed: int, size: int = 48) -> torch.Tensor:
-    values = np.random.default_rng(seed).random((3, size + 2 * MARGIN, size + 2 * MARGIN))
+    values = np.random.default_rng(seed).random((3, size + 2 * LEAST_MARGIN, size + 2 * LEAST_MARGIN))
     return torch.from_numpy((np.floor(values * 255.0) / 255.0).astype(np.float32))
 
 
 def centre(x: torch.Tensor) -> torch.Tensor:
-    return x[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return x[:, LEAST_MARGIN:-LEAST_MARGIN, LEAST_MARGIN:-LEAST_MARGIN]
 
 
 def test_sharp_picture_is_the_photograph_itself() -> None:
@@ -66,8 +66,8 @@ def test_same_seed_same_pair_and_8_bit_values() -> None:
 
 def test_blur_stands_in_the_middle_of_the_sharp_picture() -> None:
     """The centroid of a dot stays where it is, however far the shake reaches."""
-    dot = torch.zeros(3, 41 + 2 * MARGIN, 41 + 2 * MARGIN)
-    dot[:, MARGIN + 20, MARGIN + 20] = 1.0
+    dot = torch.zeros(3, 41 + 2 * LEAST_MARGIN, 41 + 2 * LEAST_MARGIN)
+    dot[:, LEAST_MARGIN + 20, LEAST_MARGIN + 20] = 1.0
     shake = Shake(reach=(4.0, 4.0), rotation=0.0, zoom=0.0, tilt=0.0, linear=0.0, noise=0.0)
     grid = torch.arange(41.0) - 20.0
     drifts = []
@@ -119,4 +119,4 @@ def test_odd_shakes_and_photos_are_refused() -> None:
     with pytest.raises(ValueError, match="reach"):
         Shake(reach=(4.0, 100.0))
     with pytest.raises(ValueError, match="margin"):
-        synthesize(torch.zeros(3, 2 * MARGIN, 60), np.random.default_rng(0), Shake())
+        synthesize(torch.zeros(3, 2 * LEAST_MARGIN, 60), np.random.default_rng(0), Shake())

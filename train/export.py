@@ -4,6 +4,9 @@ Writes the full-resolution output as an fp32 ONNX file with free batch, height a
 output ``deblurred``, both NCHW in [0, 1], height and width divisible by 4), checks it with onnx.checker and
 against ONNX Runtime, and writes nothing where the two disagree by more than 1e-5. ``--lively SEED`` takes
 random weights of trained size instead of a file: what error figures are measured on.
+
+``--precision fp16`` or ``int8`` writes the same network in half precision, or with 8-bit convolutions whose
+ranges come from the images of ``--calib``; see docs/precision.md.
 """
 
 from __future__ import annotations
@@ -26,13 +29,20 @@ from numpy.typing import NDArray
 from mimo_rt import network
 from mimo_rt.errors import Error
 from mimo_rt.temporary import replace_whole
+from train.calibrate import METHODS
 from train.model import PRESETS, FullResolution, MIMOUNet, lively_init
+from train.precision import BUDGET, PRECISIONS, Reduced, half, int8
+from train.precision import check as check_reduced
+from train.sensitivity import as_csv, as_markdown, as_text
+from train.tiles import read_tiles
 from train.weights import load_weights
 
 INPUT = "image"
 OUTPUT = "deblurred"
 OPSET = 17
 TOLERANCE = 1e-5
+CALIBRATION_TILE = 256
+"""Pixels a side, at most, of the tiles that ranges are taken from and costs are measured on."""
 
 
 class ExportError(RuntimeError):
@@ -153,12 +163,63 @@ def check(model: onnx.ModelProto, net: MIMOUNet) -> float:
 
 def export(net: MIMOUNet, path: Path, labels: Labels, *, dynamo: bool = False) -> float:
     """Export, label, check, and only then write ``path``. Returns the difference from ONNX Runtime."""
+    model, worst = checked(net, labels, dynamo=dynamo)
+    write(path, model)
+    return worst
+
+
+def checked(net: MIMOUNet, labels: Labels, *, dynamo: bool = False) -> tuple[onnx.ModelProto, float]:
+    """The labelled fp32 model and its difference from ONNX Runtime; raises ExportError where that is too
+    much."""
     model = to_onnx(net, dynamo=dynamo)
     label(model, net, labels)
-    worst = check(model, net)
+    return model, check(model, net)
+
+
+def write(path: Path, model: onnx.ModelProto) -> None:
+    """The file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_whole(path, model.SerializeToString())
-    return worst
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How to make less precision of an export."""
+
+    precision: str
+    calib: Path | None = None
+    method: str = METHODS[0]
+    budget: float = BUDGET
+    tiles: int = 16
+    table: Path | None = None
+    force: bool = False
+
+
+def reduced(fp32: onnx.ModelProto, how: Reduction) -> tuple[Reduced, float]:
+    """``fp32`` in less precision and its difference from ONNX Runtime, checked, its table written.
+
+    Raises ExportError where it costs more than the budget, unless forced.
+    """
+    tiles = read_tiles(how.calib, how.tiles, CALIBRATION_TILE) if how.calib is not None else None
+    if how.precision == "fp16":
+        made = half(fp32, tiles)
+    elif tiles is None:
+        raise ExportError("int8 needs --calib DIR: a folder of images, or of pairs, to take ranges from")
+    else:
+        made = int8(fp32, tiles, how.method, how.budget, _progress)
+    if how.table is not None:
+        replace_whole(how.table, (as_csv if how.table.suffix == ".csv" else as_markdown)(made.rows).encode())
+    if made.drop is not None and made.drop > how.budget and not how.force:
+        raise ExportError(
+            f"{how.precision} costs {made.drop:.3f} dB on {how.calib}, more than the budget of "
+            f"{how.budget:g} dB: not written; a larger --budget or --force writes it all the same"
+        )
+    return made, check_reduced(made.model, tiles.inputs[:2] if tiles is not None else [])
+
+
+def _progress(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    print(f"\rlayer {done} of {total}", end=end, file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -183,7 +244,33 @@ def main() -> None:
     parser.add_argument(
         "--dynamo", action="store_true", help="use PyTorch's newer exporter (needs onnxscript)"
     )
+    less = parser.add_argument_group("less precision")
+    less.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    less.add_argument(
+        "--calib",
+        type=Path,
+        metavar="DIR",
+        help="images or pairs, never those of a test: ranges for int8 and the cost are taken from tiles of "
+        "them",
+    )
+    less.add_argument("--method", choices=METHODS, default=METHODS[0], help="how a range is chosen")
+    less.add_argument(
+        "--budget",
+        type=float,
+        default=BUDGET,
+        metavar="DB",
+        help=f"what it may cost; layers that cost most stay in float until it is kept (default {BUDGET:g})",
+    )
+    less.add_argument("--tiles", type=int, default=16, help="how many tiles of --calib (default 16)")
+    less.add_argument(
+        "--table", type=Path, metavar="FILE", help="write what each layer costs, .csv or Markdown"
+    )
+    less.add_argument("--force", action="store_true", help="write it where the budget cannot be kept as well")
     a = parser.parse_args()
+    if a.tiles < 1:
+        parser.error("--tiles must be at least 1")
+    if a.table is not None and a.precision != "int8":
+        parser.error("--table belongs to --precision int8")
     try:
         if a.weights is not None:
             net = MIMOUNet.from_weights(load_weights(a.weights), a.resample)
@@ -195,7 +282,17 @@ def main() -> None:
             preset = PRESETS[a.preset]
             net = lively_init(MIMOUNet(preset.width, preset.num_res, resample=a.resample), a.lively)
         labels = Labels(net.shape.preset, a.model_version, a.name, a.licence, a.description)
-        worst = export(net, a.output, labels, dynamo=a.dynamo)
+        model, worst = checked(net, labels, dynamo=a.dynamo)
+        if a.precision != "fp32":
+            made, worst = reduced(
+                model, Reduction(a.precision, a.calib, a.method, a.budget, a.tiles, a.table, a.force)
+            )
+            model = made.model
+            if made.rows:
+                print(as_text(made.rows), file=sys.stderr)
+            if made.drop is not None:
+                print(f"{a.precision} costs {made.drop:.4f} dB on tiles of {a.calib}", file=sys.stderr)
+        write(a.output, model)
     except (ExportError, Error, RuntimeError, OSError, ValueError) as e:
         raise SystemExit(f"export failed: {e}") from None
     size = a.output.stat().st_size

@@ -136,7 +136,7 @@ def _up(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def _up_bilinear(x: Tensor) -> Tensor:
+def up_bilinear(x: Tensor) -> Tensor:
     """Doubled without half-pixel centres, along each axis 0 1 2 to 0 .5 1 1.5 2 2: a mode that PyTorch
     lacks."""
     for axis in (2, 3):
@@ -240,7 +240,7 @@ class MIMOUNet(nn.Module):
         res2 = self.Encoder[1](self.FAM2(self.feat_extract[1](res1), self.SCM2(x2)))
         z = self.Encoder[2](self.FAM1(self.feat_extract[2](res2), self.SCM1(x4)))
 
-        up = _up if self.resample == "nearest" else _up_bilinear
+        up = _up if self.resample == "nearest" else up_bilinear
         half_of_quarter = up(z)
         skip2 = self.AFFs[1](_down(res1), res2, half_of_quarter)
         skip1 = self.AFFs[0](res1, up(res2), up(half_of_quarter))

@@ -9,15 +9,26 @@ import torch
 from torch import Tensor
 
 from mimo_rt import checkpoints, models
+from mimo_rt.errors import ModelError, make
 
 
 def load_exported(path: Path) -> dict[str, Tensor]:
     """The weights of an ONNX file that `train.export` or mimo_rt wrote. Those of the outputs at 1/2 and 1/4,
-    which an export does not hold, are absent."""
+    which an export does not hold, are absent. Raises mimo_rt.ModelError for one of less than fp32
+    precision."""
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(str(path)).graph
+    model = onnx.load(str(path))
+    precision = {entry.key: entry.value for entry in model.metadata_props}.get("mimo_rt.precision", "fp32")
+    if precision != "fp32":
+        raise make(
+            ModelError,
+            "weights.precision",
+            f"{path} is an {precision} export, which has lost digits of its weights; give the checkpoint or "
+            "the fp32 export that it was made from",
+        )
+    graph = model.graph
     return {
         t.name.removeprefix("net."): torch.from_numpy(numpy_helper.to_array(t).copy())
         for t in graph.initializer

@@ -105,7 +105,7 @@ def test_bilinear_features_are_one_network_in_pytorch_and_onnx(tmp_path: Path) -
 
 
 def test_doubling_without_half_pixel_centres() -> None:
-    from train.model import _up_bilinear
+    from train.model import up_bilinear
 
     row = torch.tensor([0.0, 1.0, 2.0]).reshape(1, 1, 1, 3)
-    assert _up_bilinear(row)[0, 0].tolist() == [[0.0, 0.5, 1.0, 1.5, 2.0, 2.0]] * 2
+    assert up_bilinear(row)[0, 0].tolist() == [[0.0, 0.5, 1.0, 1.5, 2.0, 2.0]] * 2

@@ -63,6 +63,7 @@ std::string resampling(std::int32_t shift, Sampling sampling) {
 // "relu", "add", "mul", "add linear x2".
 std::string step_name(const EpilogueOp& step) {
   if (step.kind == EpilogueKind::relu) return "relu";
+  if (step.kind == EpilogueKind::quantise) return "quantise";
   const std::string how = resampling(-step.up, step.sampling);
   return (step.kind == EpilogueKind::add ? "add" : "mul") + (how.empty() ? "" : " " + how);
 }

@@ -92,9 +92,9 @@ class Engine:
     def layers(self) -> list[dict[str, Any]]:
         """One dictionary a layer, in running order: name, op, kernel, block, level, in_channels,
         out_channels, kernel_size, stride, resampling ("nearest x1/2", "linear x2" and the like, "" for
-        none), epilogue (a list of "relu", "add", "mul", "add linear x2" and the like), and for one input
-        pixel the multiply-adds of a direct convolution (macs_per_pixel) and the bytes read and written, each
-        once (bytes_per_pixel)."""
+        none), epilogue (a list of "relu", "add", "mul", "quantise", "add linear x2" and the like), and for
+        one input pixel the multiply-adds of a direct convolution (macs_per_pixel) and the bytes read and
+        written, each once (bytes_per_pixel)."""
         return self._core.layers()
 
     def infer(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

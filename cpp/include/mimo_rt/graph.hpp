@@ -73,16 +73,24 @@ struct Part {
   Sampling sampling = Sampling::nearest;
 };
 
-enum class EpilogueKind : std::uint8_t { relu = 0, add = 1, mul = 2 };
+// quantise: to 8 bits and back, x -> clamp(round(x / s), -128, 127) * s in float32, halves to even, NaN to 0.
+// It commutes with neither sums nor interpolation, with repeating and dropping pixels it does.
+enum class EpilogueKind : std::uint8_t { relu = 0, add = 1, mul = 2, quantise = 3 };
+
+// Whether a step reads a second value.
+constexpr bool has_operand(EpilogueKind kind) {
+  return kind == EpilogueKind::add || kind == EpilogueKind::mul;
+}
 
 // One step after the convolution and its bias, applied in order. For add and mul the other operand has the
 // same channels and is read x2^up larger (upsampling folded in; up >= 0), as `sampling` says, which is
-// nearest where up is 0. For relu all but the kind is unused.
+// nearest where up is 0. relu reads none of this, quantise its scale alone.
 struct EpilogueOp {
   EpilogueKind kind = EpilogueKind::relu;
   ValueId value = 0;
   std::int32_t up = 0;
   Sampling sampling = Sampling::nearest;
+  float quantum = 0;  // quantise: s, a positive number
 };
 
 struct Node {

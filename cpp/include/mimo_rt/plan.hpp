@@ -13,7 +13,7 @@
 
 namespace mimo_rt {
 
-inline constexpr std::uint32_t kPlanFormat = 2;
+inline constexpr std::uint32_t kPlanFormat = 3;
 
 // How one node is run. `kernel` (transform, order of accumulation) is numeric: a fixed rule chooses it.
 // `block` (how many tiles or pixels one work item takes) is neutral: it changes no bit and is timed.

@@ -34,6 +34,17 @@ struct Built {
   std::string origin;
 };
 
+// Rounding to half precision moves values off the 8-bit grid that the model asks for.
+void refuse_quantised(const Graph& graph) {
+  for (const Node& node : graph.nodes)
+    for (const EpilogueOp& step : node.epilogue)
+      if (step.kind == EpilogueKind::quantise)
+        throw BackendError(
+            "backend.precision",
+            "the model quantises its values to 8 bits, which precision 'fp16' would round anew; "
+            "use 'fp32'");
+}
+
 Built build_program(std::span<const std::byte> onnx, const std::filesystem::path& folder,
                     const BuildOptions& options) {
   if (options.precision != "fp32" && options.precision != "fp16") {
@@ -75,6 +86,7 @@ Built build_program(std::span<const std::byte> onnx, const std::filesystem::path
   plan.key = key;
   plan.producer = "mimo_rt " MIMO_RT_VERSION;
   plan.graph = graph ? *std::move(graph) : read_onnx(onnx, folder);
+  if (options.precision == "fp16") refuse_quantised(plan.graph);
   plan.tactics = cpu::tactics_for(plan.graph, search ? "fixed" : options.tactics);
   if (search) cpu::search_tactics(plan);
   if (options.precision == "fp16") cpu::take_half_weights(plan);

@@ -183,7 +183,8 @@ Destination Executor::destination(const Node& node, const PackedNode& packed, st
   for (const EpilogueOp& op : node.epilogue) {
     EpilogueStep s;
     s.kind = op.kind;
-    if (op.kind != EpilogueKind::relu) {
+    s.quantum = op.quantum;
+    if (has_operand(op.kind)) {
       s.block_stride = layout_.values[op.value].shape.block_stride;
       s.up = op.up;
       const float** operand = pointers_.data() + pointers_used_;

@@ -24,7 +24,7 @@ template <typename F>
 void for_each_read(const Node& node, RowRange made, F f) {
   for (const Part& part : node.parts) f(part.value, source_rows(node, part, made));
   for (const EpilogueOp& step : node.epilogue) {
-    if (step.kind != EpilogueKind::relu) f(step.value, operand_rows(step, made));
+    if (has_operand(step.kind)) f(step.value, operand_rows(step, made));
   }
 }
 

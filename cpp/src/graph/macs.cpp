@@ -30,7 +30,7 @@ double values_per_pixel(const Graph& graph, const Node& node) {
   double total = size(node.output);
   for (const Part& part : node.parts) total += size(part.value);
   for (const EpilogueOp& step : node.epilogue) {
-    if (step.kind != EpilogueKind::relu) total += size(step.value);
+    if (has_operand(step.kind)) total += size(step.value);
   }
   return total;
 }

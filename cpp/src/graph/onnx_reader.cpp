@@ -43,9 +43,15 @@ constexpr const char* kSupported =
     "(channels), Resize "
     "(nearest, x1/2 or x2; linear asymmetric, x2), Identity, Cast and Dropout (inference), and arithmetic on "
     "shapes in front of "
-    "Resize";
+    "Resize, QuantizeLinear and DequantizeLinear (symmetric int8)";
 
-using Entity = std::variant<ValueId, const TensorView*, ShapeValue>;
+// A feature in 8 bits: between QuantizeLinear and DequantizeLinear, where nothing else may read it.
+struct Quantised {
+  ValueId value = 0;  // already dequantised
+  float scale = 0;
+};
+
+using Entity = std::variant<ValueId, const TensorView*, ShapeValue, Quantised>;
 
 // A tensor of the graph before its data is copied.
 struct Pending {
@@ -62,7 +68,10 @@ struct Affine {
 class Reader {
  public:
   Reader(std::span<const std::byte> bytes, const std::filesystem::path& folder)
-      : model_(onnx::parse_model(bytes)), tensors_(folder), budget_(bytes.size()) {}
+      : model_(onnx::parse_model(bytes)),
+        tensors_(folder),
+        budget_(bytes.size()),
+        int8_budget_(bytes.size()) {}
 
   Graph read() {
     if (model_.opset == 0)
@@ -264,6 +273,8 @@ class Reader {
     const std::string_view op = node.op_type;
     if (op == "Constant") return define(output_name(node), constant_of(node), "value");
     if (op == "Shape") return define(output_name(node), shape_of(node), "value");
+    if (op == "QuantizeLinear") return define(output_name(node), quantise(node), "value");
+    if (op == "DequantizeLinear") return define(output_name(node), dequantise(node), "value");
     bool any_feature = false;
     for (std::size_t i = 0; i < node.inputs.size(); ++i)
       any_feature |= has_input(node, i) && std::holds_alternative<ValueId>(entity(node, i));
@@ -781,6 +792,93 @@ class Reader {
                "exports), and what samples the same rows");
   }
 
+  // --- 8 bits ---
+
+  // Scale (one number) of QuantizeLinear or DequantizeLinear; refuses a zero point other than an int8 0.
+  std::vector<float> scales(const NodeView& node, std::size_t most) {
+    require_int8(node);
+    std::vector<float> out;
+    for (const double x : tensors_.numbers(constant(node, 1), most)) {
+      out.push_back(static_cast<float>(x));
+      if (!std::isfinite(out.back()) || out.back() <= 0)
+        fail(node, "model.unsupported_quantization", "its scale is not a positive number; calibrate again");
+    }
+    if (out.empty()) fail(node, "model.bad_shape", "it has no scale");
+    return out;
+  }
+
+  void require_int8(const NodeView& node) {
+    onnx::require_known(node, {"axis", "block_size", "output_dtype", "precision", "saturate"});
+    if (onnx::get_int(node, "block_size", 0) != 0)
+      fail(node, "model.unsupported_quantization", "scales in blocks are not supported");
+    const std::int64_t type = onnx::get_int(node, "output_dtype", 0);
+    const bool quantises = node.op_type == "QuantizeLinear";
+    if (type != 0 && type != static_cast<std::int64_t>(quantises ? ElementType::i8 : ElementType::f32))
+      fail(node, "model.unsupported_quantization", "supported: int8 from and to float32");
+    if (!has_input(node, 2)) {
+      // ONNX's default is uint8.
+      if (quantises && type == 0)
+        fail(node, "model.unsupported_quantization",
+             "it has no zero point, which means uint8; supported is symmetric int8, zero point 0");
+      return;
+    }
+    const TensorView& zero = constant(node, 2);
+    if (zero.type != ElementType::i8)
+      fail(node, "model.unsupported_quantization", "its zero point is not int8; supported: symmetric int8");
+    for (const double x : tensors_.numbers(zero, kMaxChannels))
+      if (x != 0)
+        fail(node, "model.unsupported_quantization", "its zero point is not 0; supported: symmetric int8");
+  }
+
+  Entity quantise(const NodeView& node) {
+    const float scale = scales(node, 1)[0];
+    const ValueId from = feature(node, 0);
+    const auto [at, is_new] = quantised_.try_emplace(std::pair{from, scale}, ValueId{0});
+    if (is_new) {
+      EpilogueOp step{EpilogueKind::quantise};
+      step.quantum = scale;
+      at->second = copy(node, from, 0, {step});
+    }
+    aliased_.insert(at->second);
+    return Quantised{at->second, scale};
+  }
+
+  Entity dequantise(const NodeView& node) {
+    if (const Quantised* q = std::get_if<Quantised>(&entity(node, 0))) {
+      if (scales(node, 1)[0] != q->scale)
+        fail(node, "model.unsupported_quantization", "its scale differs from the QuantizeLinear before it");
+      return q->value;
+    }
+    const TensorView& from = constant(node, 0);
+    if (from.type != ElementType::i8 || !from.has_raw || from.external)
+      fail(node, "model.unsupported_quantization",
+           "its constant must be int8, as raw data inside the model file");
+    if (from.raw.size() != from.element_count)
+      fail(node, "model.malformed", "the constant's data has another length than its shape");
+    const std::vector<float> scale = scales(node, kMaxChannels);
+    if (scale.size() > 1) {
+      const std::int64_t axis = onnx::get_int(node, "axis", 1);
+      if (axis != 0 || from.dims.empty() || from.dims[0] != static_cast<std::int64_t>(scale.size()))
+        fail(node, "model.unsupported_quantization",
+             "its scales are not one for the whole constant, nor one for each entry of axis 0");
+    }
+    if (from.raw.size() > int8_budget_)
+      throw ModelError("model.too_large", "int8 weights are dequantised too often; export them unshared");
+    int8_budget_ -= from.raw.size();
+    std::string& bytes = dequantised_.emplace_back(from.raw.size() * sizeof(float), '\0');
+    const std::size_t each = std::max<std::size_t>(from.raw.size() / scale.size(), 1);
+    for (std::size_t i = 0; i < from.raw.size(); ++i) {
+      const float v = static_cast<float>(static_cast<std::int8_t>(from.raw[i])) * scale[i / each];
+      std::memcpy(bytes.data() + i * sizeof v, &v, sizeof v);
+    }
+    TensorView made = from;
+    made.name = output_name(node);
+    made.type = ElementType::f32;
+    made.raw = bytes;
+    constants_.push_back(made);
+    return &constants_.back();
+  }
+
   // --- the end ---
 
   void finish() {
@@ -872,7 +970,10 @@ class Reader {
 
   onnx::ModelView model_;
   onnx::TensorReader tensors_;
-  std::size_t budget_;  // bytes that may be spent on copies of shared weights
+  std::size_t budget_;                   // bytes that may be spent on copies of shared weights
+  std::size_t int8_budget_;              // int8 weights that may be dequantised, in bytes
+  std::deque<std::string> dequantised_;  // float32 weights made of int8 ones
+  std::map<std::pair<ValueId, float>, ValueId> quantised_;
   Graph graph_;
   std::unordered_map<std::string_view, Entity> names_;
   std::unordered_map<std::string_view, Edge> edges_;

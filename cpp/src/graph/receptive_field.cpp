@@ -39,7 +39,7 @@ std::optional<Interval> input_needed(const Graph& graph, std::int64_t at, bool r
     if (!needs[node->output]) continue;
     const Interval out = *needs[node->output];
     for (const EpilogueOp& e : node->epilogue)
-      if (e.kind != EpilogueKind::relu) need(needs, e.value, resampled(out, -e.up, e.sampling));
+      if (has_operand(e.kind)) need(needs, e.value, resampled(out, -e.up, e.sampling));
     const std::int64_t kernel = rows ? node->kernel_h : node->kernel_w;
     const std::int64_t pad = rows ? node->pad_top : node->pad_left;
     Interval in = out;

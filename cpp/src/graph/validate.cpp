@@ -1,5 +1,6 @@
 // Checks that a graph keeps every rule that graph.hpp states, whoever made it: reader, passes or plan file.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
@@ -161,8 +162,10 @@ class Validator {
     require(n.epilogue.empty() || (n.op != Op::input && n.op != Op::concat),
             "its operator takes no epilogue");
     for (const EpilogueOp& e : n.epilogue) {
-      require(e.kind <= EpilogueKind::mul, "an epilogue step is unknown");
-      if (e.kind == EpilogueKind::relu) continue;
+      require(e.kind <= EpilogueKind::quantise, "an epilogue step is unknown");
+      if (e.kind == EpilogueKind::quantise)
+        require(std::isfinite(e.quantum) && e.quantum > 0, "a quantising scale is not a positive number");
+      if (!has_operand(e.kind)) continue;
       const Value& other = used(e.value);
       require(other.channels == out.channels, "an epilogue operand has other channels");
       require(e.up >= 0 && e.up <= kMaxScale && other.scale == out.scale + e.up,

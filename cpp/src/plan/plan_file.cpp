@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -24,7 +25,7 @@ constexpr std::size_t kTextBytes = 4;
 constexpr std::size_t kValueBytes = kTextBytes + 4 + 4;
 constexpr std::size_t kTensorBytes = 1 + 1 + 8 + 8;
 constexpr std::size_t kPartBytes = 4 + 4 + 1;
-constexpr std::size_t kEpilogueBytes = 1 + 4 + 4 + 1;
+constexpr std::size_t kEpilogueBytes = 1 + 4 + 4 + 1 + 4;
 constexpr std::size_t kNodeBytes = 1 + kTextBytes + 4 + 4 + 5 * 4 + 2 * 4 + 4;
 constexpr std::size_t kMetadataBytes = 2 * kTextBytes;
 constexpr std::size_t kTacticBytes = kTextBytes + 4;
@@ -78,6 +79,7 @@ void write_node(ByteWriter& out, const Node& node) {
     out.number(step.value);
     out.number(step.up);
     out.number(static_cast<std::uint8_t>(step.sampling));
+    out.number(std::bit_cast<std::uint32_t>(step.quantum));
   }
 }
 
@@ -109,13 +111,14 @@ Node read_node(ByteReader& in) {
   node.epilogue.resize(in.count(kEpilogueBytes));
   for (EpilogueOp& step : node.epilogue) {
     const auto kind = in.number<std::uint8_t>();
-    if (kind > static_cast<std::uint8_t>(EpilogueKind::mul)) {
+    if (kind > static_cast<std::uint8_t>(EpilogueKind::quantise)) {
       in.malformed("the unknown epilogue step " + std::to_string(kind));
     }
     step.kind = static_cast<EpilogueKind>(kind);
     step.value = in.number<ValueId>();
     step.up = in.number<std::int32_t>();
     step.sampling = read_sampling(in);
+    step.quantum = std::bit_cast<float>(in.number<std::uint32_t>());
   }
   return node;
 }

@@ -130,6 +130,12 @@ inline EpilogueOp times(ValueId v, int up = 0, Sampling sampling = Sampling::nea
   return {EpilogueKind::mul, v, up, up > 0 ? sampling : Sampling::nearest};
 }
 
+inline EpilogueOp quantise(float quantum) {
+  EpilogueOp step{EpilogueKind::quantise};
+  step.quantum = quantum;
+  return step;
+}
+
 // Three levels with every operator, every epilogue, skips, odd channel counts and both directions of
 // resampling, upwards by `how`.
 inline Graph three_levels(int width, unsigned seed = 1, Sampling how = Sampling::nearest) {

@@ -136,6 +136,11 @@ struct Sketch {
   ValueId linear(ValueId from, int doublings = 1) { return copy(from, -doublings, {}, Sampling::linear); }
 
   ValueId relu(ValueId from) { return copy(from, 0, {{EpilogueKind::relu, 0, 0}}); }
+  ValueId quantised(ValueId from, float quantum) {
+    EpilogueOp step{EpilogueKind::quantise};
+    step.quantum = quantum;
+    return copy(from, 0, {step});
+  }
   ValueId sum(ValueId a, ValueId b) { return copy(a, 0, {{EpilogueKind::add, b, 0}}); }
   ValueId product(ValueId a, ValueId b) { return copy(a, 0, {{EpilogueKind::mul, b, 0}}); }
 

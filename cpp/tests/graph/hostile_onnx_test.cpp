@@ -30,6 +30,29 @@ OnnxModel conv_with(std::vector<OnnxAttribute> attributes) {
 
 const OnnxAttribute kSame = {"pads", Ints{1, 1, 1, 1}};
 
+// "x" quantised by this scale and zero point and dequantised by "back", the same unless given.
+OnnxModel quantised_with(const OnnxTensor& scale, const OnnxTensor& zero, const char* back = "s") {
+  OnnxModel m = shell();
+  m.constant(scale).constant(zero).constant(float_tensor("other", {}, {0.5f}));
+  return m.node("QuantizeLinear", {"x", "s", "z"}, {"q"}).node("DequantizeLinear", {"q", back, "z"}, {"y"});
+}
+
+OnnxModel quantised_with(float scale) {
+  return quantised_with(float_tensor("s", {}, {scale}), raw_tensor<std::int8_t>("z", {}, kInt8, {0}));
+}
+
+const char* const kQuantization = "model.unsupported_quantization";
+
+// Weights of 8 bits [3, 3, 1, 1] behind a DequantizeLinear.
+OnnxModel weights_with(const std::vector<std::int8_t>& data, const std::vector<float>& scales,
+                       std::int64_t axis) {
+  OnnxModel m = shell();
+  m.constant(raw_tensor("w8", {3, 3, 1, 1}, kInt8, data))
+      .constant(float_tensor("s", {static_cast<std::int64_t>(scales.size())}, scales));
+  m.node("DequantizeLinear", {"w8", "s"}, {"w"}, {{"axis", axis}});
+  return m.node("Conv", {"x", "w"}, {"y"});
+}
+
 struct Case {
   const char* name;
   const char* code;
@@ -102,6 +125,51 @@ const Case kCases[] = {
      [] {
        return shell().node("Sub", {"x", "x"}, {"y"}).bytes();
      }},
+    {"ScaleZero", kQuantization, [] { return quantised_with(0.0f).bytes(); }},
+    {"ScaleNegative", kQuantization, [] { return quantised_with(-0.5f).bytes(); }},
+    {"ScaleNaN", "model.nonfinite_weights",
+     [] { return quantised_with(std::numeric_limits<float>::quiet_NaN()).bytes(); }},
+    {"ScaleInfinite", "model.nonfinite_weights",
+     [] { return quantised_with(std::numeric_limits<float>::infinity()).bytes(); }},
+    {"ZeroPointUnsigned", kQuantization,
+     [] {
+       return quantised_with(float_tensor("s", {}, {0.5f}), raw_tensor<std::uint8_t>("z", {}, kUint8, {0}))
+           .bytes();
+     }},
+    {"ZeroPointShifted", kQuantization,
+     [] {
+       return quantised_with(float_tensor("s", {}, {0.5f}), raw_tensor<std::int8_t>("z", {}, kInt8, {7}))
+           .bytes();
+     }},
+    {"ZeroPointMissing", kQuantization,
+     [] {
+       OnnxModel m = shell();
+       m.constant(float_tensor("s", {}, {0.5f}));
+       return m.node("QuantizeLinear", {"x", "s"}, {"q"}).node("DequantizeLinear", {"q", "s"}, {"y"}).bytes();
+     }},
+    {"ScalesDiffer", kQuantization,
+     [] {
+       return quantised_with(float_tensor("s", {}, {0.25f}), raw_tensor<std::int8_t>("z", {}, kInt8, {0}),
+                             "other")
+           .bytes();
+     }},
+    {"ScalesInBlocks", kQuantization,
+     [] {
+       OnnxModel m = shell();
+       m.constant(float_tensor("s", {}, {0.5f})).constant(raw_tensor<std::int8_t>("z", {}, kInt8, {0}));
+       m.node("QuantizeLinear", {"x", "s", "z"}, {"q"}, {{"block_size", std::int64_t{4}}});
+       return m.node("DequantizeLinear", {"q", "s", "z"}, {"y"}).bytes();
+     }},
+    {"WeightScalesTooFew", kQuantization,
+     [] {
+       return weights_with(std::vector<std::int8_t>(9, 1), {1, 1}, 0).bytes();
+     }},
+    {"WeightScalesAlongInputs", kQuantization,
+     [] {
+       return weights_with(std::vector<std::int8_t>(9, 1), {1, 1, 1}, 1).bytes();
+     }},
+    {"WeightDataTooShort", "model.malformed",
+     [] { return weights_with(std::vector<std::int8_t>(8, 1), {1}, 0).bytes(); }},
     {"DuplicateOutput", "model.duplicate_name",
      [] { return shell().node("Relu", {"x"}, {"y"}).node("Relu", {"x"}, {"y"}).bytes(); }},
     {"OutputNamedAsInput", "model.duplicate_name",

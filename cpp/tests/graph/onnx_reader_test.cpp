@@ -36,6 +36,33 @@ TEST(OnnxReader, ConvIsCorrelationWithZerosAround) {
                                                             2 + 6 + 15 + 24 + 0.5f, 1 + 4 + 12 + 20 + 0.5f}));
 }
 
+// "x" to 8 bits by scale 0.5 and back, as "q".
+OnnxModel quantised() {
+  OnnxModel m = one_channel();
+  m.constant(float_tensor("s", {}, {0.5f})).constant(raw_tensor<std::int8_t>("z", {}, kInt8, {0}));
+  m.node("QuantizeLinear", {"x", "s", "z"}, {"steps"}).node("DequantizeLinear", {"steps", "s", "z"}, {"q"});
+  return m;
+}
+
+TEST(OnnxReader, QuantisingRoundsHalvesToEvenAndSaturates) {
+  OnnxModel m = quantised();
+  m.node("Identity", {"q"}, {"y"});
+  EXPECT_EQ(run(m, {0.25f, 0.75f, -0.25f, -0.75f, 0.26f, 63.4f, 64, 1e9f, -63.9f, -64.5f, -1e9f, 0}, 3, 4),
+            (std::vector<float>{0, 1, 0, -1, 0.5f, 63.5f, 63.5f, 63.5f, -64, -64, -64, 0}));
+}
+
+TEST(OnnxReader, WeightsOfEightBitsHaveAScaleForEachOutput) {
+  OnnxModel m;
+  m.input("x", {1, 1, -1, -1}).output("y");
+  m.constant(raw_tensor<std::int8_t>("w8", {2, 1, 1, 1}, kInt8, {-128, 3}))
+      .constant(raw_tensor<std::int8_t>("z", {2}, kInt8, {0, 0}))
+      .constant(float_tensor("s", {2}, {0.5f, 0.25f}))
+      .constant(float_tensor("one", {1, 2, 1, 1}, {1, 100}));
+  m.node("DequantizeLinear", {"w8", "s", "z"}, {"w"}, {{"axis", std::int64_t{0}}});
+  m.node("Conv", {"x", "w"}, {"both"}).node("Conv", {"both", "one"}, {"y"});
+  EXPECT_EQ(run(m, {1, 2, 0, -1}, 2, 2), (std::vector<float>{11, 22, 0, -11}));
+}
+
 TEST(OnnxReader, PadsMayLieOnOneSide) {
   OnnxModel m = one_channel();
   m.constant(float_tensor("w", {1, 1, 2, 2}, {1, 10, 100, 1000}));

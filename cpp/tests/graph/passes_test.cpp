@@ -23,6 +23,41 @@ TEST(Passes, ConvolutionWithTwoConsumersKeepsItsReluApart) {
   EXPECT_EQ(count(g, Op::conv), 3);
 }
 
+TEST(Passes, ConvolutionTakesQuantising) {
+  Sketch s;
+  s.conv(s.quantised(s.relu(s.conv(0, 3)), 0.05f), 3);
+  const Graph g = s.optimized();
+  ASSERT_EQ(g.nodes.size(), 3u);
+  ASSERT_EQ(g.nodes[1].epilogue.size(), 2u);
+  EXPECT_EQ(g.nodes[1].epilogue[1].kind, EpilogueKind::quantise);
+  EXPECT_EQ(g.nodes[1].epilogue[1].quantum, 0.05f);
+}
+
+TEST(Passes, WhatIsReadUnquantisedAsWellIsQuantisedApart) {
+  Sketch s;
+  const ValueId c = s.conv(0, 3);
+  s.sum(s.conv(s.quantised(c, 0.05f), 3), c);
+  const Graph g = s.optimized();
+  EXPECT_EQ(count(g, Op::copy), 1);
+  EXPECT_TRUE(g.nodes[1].epilogue.empty());
+}
+
+TEST(Passes, QuantisingStaysBehindSumAndInterpolation) {
+  Sketch s;
+  const ValueId low = s.conv(s.copy(0, 1), 3);
+  const ValueId up = s.copy(low, -1, {}, Sampling::linear);
+  s.conv(s.quantised(s.sum(s.conv(0, 3), up), 0.25f), 3);
+  const Graph fused = s.optimized();
+  for (const Node& n : fused.nodes) {
+    if (!n.epilogue.empty() && n.epilogue.back().kind == EpilogueKind::quantise) {
+      ASSERT_EQ(n.epilogue.size(), 2u);
+      EXPECT_EQ(n.epilogue[0].kind, EpilogueKind::add);
+    }
+  }
+  EXPECT_LE(difference(s.g, fused, 12, 20),
+            0.26);  // a sum beside the edge of a step may fall on its other side
+}
+
 TEST(Passes, ResBlockIsTwoConvolutions) {
   Sketch s;
   const ValueId x = s.relu(s.conv(0, 4));

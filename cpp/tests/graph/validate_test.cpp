@@ -1,5 +1,6 @@
 // Every rule of graph.hpp, broken once: a backend that runs a validated graph may trust all of them.
 #include <functional>
+#include <limits>
 
 #include "graph/limits.hpp"
 #include "graph_testing.hpp"
@@ -149,7 +150,13 @@ const Break kBreaks[] = {
      [](Graph& g) {
        g.nodes[7].epilogue = {{EpilogueKind::relu, 0, 0}};
      }},
-    {"EpilogueUnknown", [](Graph& g) { g.nodes[1].epilogue[0].kind = static_cast<EpilogueKind>(3); }},
+    {"EpilogueUnknown", [](Graph& g) { g.nodes[1].epilogue[0].kind = static_cast<EpilogueKind>(4); }},
+    {"QuantumZero", [](Graph& g) { g.nodes[1].epilogue = {EpilogueOp{EpilogueKind::quantise}}; }},
+    {"QuantumInfinite",
+     [](Graph& g) {
+       g.nodes[1].epilogue = {EpilogueOp{EpilogueKind::quantise}};
+       g.nodes[1].epilogue[0].quantum = std::numeric_limits<float>::infinity();
+     }},
     {"EpilogueOutOfRange", [](Graph& g) { g.nodes[8].epilogue[0].value = kNowhere; }},
     {"EpilogueOfItself", [](Graph& g) { g.nodes[8].epilogue[0].value = g.nodes[8].output; }},
     {"EpilogueChannels", [](Graph& g) { g.nodes[8].epilogue[0].value = 1; }},

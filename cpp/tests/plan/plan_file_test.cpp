@@ -103,6 +103,7 @@ void expect_equal(const Plan& a, const Plan& b) {
       EXPECT_EQ(m.epilogue[j].value, n.epilogue[j].value);
       EXPECT_EQ(m.epilogue[j].up, n.epilogue[j].up);
       EXPECT_EQ(m.epilogue[j].sampling, n.epilogue[j].sampling);
+      EXPECT_EQ(m.epilogue[j].quantum, n.epilogue[j].quantum);
     }
   }
   ASSERT_EQ(a.tactics.size(), b.tactics.size());
@@ -123,10 +124,10 @@ TEST(PlanFile, ComesBackWhole) {
 }
 
 // If this fails, the format changed: raise kPlanFormat, then put the new hash here.
-TEST(PlanFile, TheFormatOfVersion2IsFixed) {
-  ASSERT_EQ(kPlanFormat, 2U);
+TEST(PlanFile, TheFormatOfVersion3IsFixed) {
+  ASSERT_EQ(kPlanFormat, 3U);
   EXPECT_EQ(hex(sha256(write_plan(tiny_plan()))),
-            "c049597a48cce9d956278119e3dc5bc73a673662dc2c2b799fa0033f40e53d14");
+            "dd8f1e3c7cd7d8af4f38dae1425dd94bd2d595e78e2b6e77273f6d7bf81fd207");
 }
 
 TEST(PlanFile, SectionsAndTensorsAreAligned) {
@@ -199,11 +200,11 @@ TEST(PlanFile, ForeignFilesAreNamedSo) {
 TEST(PlanFile, ErrorsSayWhatToDo) {
   const Bytes bytes = write_plan(tiny_plan());
   Bytes newer = bytes;
-  newer[plan_layout::kVersionAt] = std::byte{3};
-  EXPECT_NE(message_of(newer).find("format version 3, this mimo_rt reads version 2"), std::string::npos);
+  newer[plan_layout::kVersionAt] = std::byte{4};
+  EXPECT_NE(message_of(newer).find("format version 4, this mimo_rt reads version 3"), std::string::npos);
   Bytes older = bytes;
-  older[plan_layout::kVersionAt] = std::byte{1};
-  EXPECT_NE(message_of(older).find("format version 1, this mimo_rt reads version 2"), std::string::npos);
+  older[plan_layout::kVersionAt] = std::byte{2};
+  EXPECT_NE(message_of(older).find("format version 2, this mimo_rt reads version 3"), std::string::npos);
   Bytes damaged = bytes;
   damaged.back() ^= std::byte{1};
   Plan broken = tiny_plan();
@@ -228,7 +229,7 @@ TEST(PlanFile, ForgedContentIsRefused) {
   EXPECT_EQ(altered([](Plan& p) { p.tactics[1].block = -1; }), "plan.malformed");
   EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].op = static_cast<Op>(5); }), "plan.malformed");
   EXPECT_EQ(altered([](Plan& p) { p.graph.tensors[0].dtype = static_cast<DType>(6); }), "plan.malformed");
-  EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].epilogue[0].kind = static_cast<EpilogueKind>(3); }),
+  EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].epilogue[0].kind = static_cast<EpilogueKind>(4); }),
             "plan.malformed");
   EXPECT_EQ(altered([](Plan& p) { p.graph.nodes[1].parts[0].sampling = static_cast<Sampling>(2); }),
             "plan.malformed");

@@ -81,8 +81,10 @@ inline Plan every_kind_plan() {
                    tensor(DType::i64, {1, 1, 1, 1, 1, 1, 1, 3}, 10),
                    tensor(DType::f32, {}, 11)};
   Node transpose = convolution(Op::conv_transpose, "up", {{2, 0}}, 4, 4, 2, 3, kNone);
-  transpose.epilogue = {
-      {EpilogueKind::relu, 0, 0}, {EpilogueKind::add, 1, 0}, {EpilogueKind::mul, 3, 1, Sampling::linear}};
+  transpose.epilogue = {{EpilogueKind::relu, 0, 0},
+                        {EpilogueKind::add, 1, 0},
+                        {EpilogueKind::mul, 3, 1, Sampling::linear},
+                        {EpilogueKind::quantise, 0, 0, Sampling::nearest, 0.125F}};
   Node resample = node(Op::copy, "double", {{7, -1, Sampling::linear}}, 8);
   resample.epilogue = {{EpilogueKind::add, 0, 0}};
   graph.nodes = {node(Op::input, "image", {}, 0),

@@ -1,6 +1,7 @@
 #include "graph_reference.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <stdexcept>
 
@@ -124,6 +125,13 @@ Plane convolve_transposed(const Graph& g, const Node& n, const Plane& in) {
 void apply(const EpilogueOp& step, const std::vector<Plane>& values, Plane& out) {
   if (step.kind == EpilogueKind::relu) {
     for (double& v : out.data) v = std::max(v, 0.0);
+    return;
+  }
+  if (step.kind == EpilogueKind::quantise) {
+    for (double& v : out.data) {
+      const float steps = std::nearbyint(static_cast<float>(v) / step.quantum);
+      v = std::isnan(steps) ? 0.0F : std::clamp(steps, -128.0F, 127.0F) * step.quantum;
+    }
     return;
   }
   const Plane other = resample(values.at(step.value), -step.up, step.sampling);

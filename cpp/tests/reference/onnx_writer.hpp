@@ -28,7 +28,8 @@ struct OnnxTensor {
 };
 
 // Element types of TensorProto that tests need.
-inline constexpr std::int32_t kFloat = 1, kInt32 = 6, kInt64 = 7, kHalf = 10, kDouble = 11;
+inline constexpr std::int32_t kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kHalf = 10,
+                              kDouble = 11;
 
 template <typename T>
 OnnxTensor raw_tensor(const std::string& name, const std::vector<std::int64_t>& dims, std::int32_t type,

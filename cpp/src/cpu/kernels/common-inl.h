@@ -94,6 +94,19 @@ HWY_INLINE void interpolate(const float* const* rows, const Interpolation& linea
   }
 }
 
+// To 8 bits and back, as EpilogueKind::quantise says. The quotient is a true division: a reciprocal would
+// round some halves to the other side.
+template <int kCount>
+HWY_INLINE void quantise(float quantum, V* v) {
+  const D d;
+  const V scale = hn::Set(d, quantum), most = hn::Set(d, 127.0F), least = hn::Set(d, -128.0F);
+#pragma GCC unroll 16
+  for (int p = 0; p < kCount; ++p) {
+    const V steps = hn::IfThenZeroElse(hn::IsNaN(v[p]), hn::Div(v[p], scale));
+    v[p] = hn::Mul(hn::Round(hn::Min(hn::Max(steps, least), most)), scale);
+  }
+}
+
 // Bias and epilogue for `count` pixels of one channel block in a row; column of pixel p is x + p *
 // column_stride. kLinear: out.linear, known beforehand so that nothing else is in the way of pixels staying
 // in registers.
@@ -112,6 +125,10 @@ HWY_INLINE void finish(const Destination& out, int row, int block, int x, int co
       const V zero = hn::Zero(d);
 #pragma GCC unroll 16
       for (int p = 0; p < kCount; ++p) v[p] = hn::Max(v[p], zero);
+      continue;
+    }
+    if (step.kind == EpilogueKind::quantise) {
+      quantise<kCount>(step.quantum, v);
       continue;
     }
     const float* base = step.rows[row] + block * step.block_stride;

@@ -82,7 +82,7 @@ void prefetch_stripe(const DirectJob& job, int row, int first, int last) {
              static_cast<std::ptrdiff_t>(end - x) * kLanes);
     for (int s = 0; s < job.out.step_count; ++s) {
       const EpilogueStep& step = job.out.steps[s];
-      if (step.kind == EpilogueKind::relu) continue;
+      if (!has_operand(step.kind)) continue;
       const std::ptrdiff_t at =
           block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes;
       const std::ptrdiff_t floats = static_cast<std::ptrdiff_t>((end - x) >> step.up) * kLanes;

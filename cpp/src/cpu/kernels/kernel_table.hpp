@@ -30,6 +30,7 @@ struct EpilogueStep {
   const float* const* rows = nullptr;
   std::ptrdiff_t block_stride = 0;  // floats from one channel block to the next
   int up = 0;
+  float quantum = 0;  // quantise: the scale; no rows then
   Interpolation linear;
 };
 

@@ -266,6 +266,12 @@ HWY_NOINLINE void interpolate_pixel(const EpilogueStep& step, int row, int block
   interpolate<1>(step.rows, step.linear, block * step.block_stride, step.up, width, row, x, 1, 1, v);
 }
 
+// Not inlined either: what does not quantise shall not carry it.
+template <int kRows>
+HWY_NOINLINE void quantise_column(float quantum, V* v) {
+  quantise<kRows>(quantum, v);
+}
+
 // Bias and epilogue of one column of a tile: destination rows row, row + 1, ... of one channel block.
 // kLinear: out.linear.
 template <int kRows, bool kLinear>
@@ -276,6 +282,10 @@ HWY_INLINE void finish_column(const Destination& out, int row, int block, int x,
   for (int i = 0; i < kRows; ++i) v[i] = hn::Add(v[i], bias);
   for (int s = 0; s < out.step_count; ++s) {
     const EpilogueStep& step = out.steps[s];
+    if (step.kind == EpilogueKind::quantise) {
+      quantise_column<kRows>(step.quantum, v);
+      continue;
+    }
     const std::ptrdiff_t at = block * step.block_stride + static_cast<std::ptrdiff_t>(x >> step.up) * kLanes;
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
@@ -386,9 +396,9 @@ class OutputRows {
   bool next(const float*& from, const float*& end) {
     for (; s_.count > 0; advance()) {
       const int row = F::kOut * s_.ty + row_;
-      const EpilogueStep own{EpilogueKind::add, job_.out.rows, job_.out.block_stride, 0, {}};
+      const EpilogueStep own{EpilogueKind::add, job_.out.rows, job_.out.block_stride, 0, 0, {}};
       const EpilogueStep& step = step_ < 0 ? own : job_.out.steps[step_];
-      if (step.kind == EpilogueKind::relu || step.rows[row] == nullptr) continue;
+      if (!has_operand(step.kind) || step.rows[row] == nullptr) continue;
       const float* block = step.rows[row] + block_ * step.block_stride;
       from = block + static_cast<std::ptrdiff_t>((F::kOut * s_.tx) >> step.up) * kLanes;
       end = block + static_cast<std::ptrdiff_t>((F::kOut * (s_.tx + s_.count)) >> step.up) * kLanes;

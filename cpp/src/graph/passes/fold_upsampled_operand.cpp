@@ -8,7 +8,7 @@ bool fold_upsampled_operand(Graph& graph) {
   bool changed = false;
   for (Node& n : graph.nodes) {
     for (EpilogueOp& e : n.epilogue) {
-      if (e.kind == EpilogueKind::relu) continue;
+      if (!has_operand(e.kind)) continue;
       const Node& source = graph.nodes[maker[e.value]];
       if (!is_plain_copy(source) || source.parts[0].shift >= 0) continue;
       const Part& part = source.parts[0];

@@ -35,7 +35,7 @@ bool fuse_epilogue(Graph& graph, EpilogueKind kind) {
     std::size_t host = part.shift == 0 ? host_of(part.value, carrier.epilogue.size()) : kNoNode;
     // a + b = b + a: a convolution that makes the other operand may take this one, upsampled or not. A bare
     // copy may not: nothing would be won, and the two could trade places for ever.
-    if (host == kNoNode && kind != EpilogueKind::relu && first.up == 0 && part.shift <= 0) {
+    if (host == kNoNode && has_operand(kind) && first.up == 0 && part.shift <= 0) {
       host = host_of(first.value, carrier.epilogue.size());
       if (host != kNoNode && graph.nodes[host].op == Op::copy) host = kNoNode;
       if (host != kNoNode) first = {kind, part.value, -part.shift, part.sampling};

@@ -14,7 +14,7 @@ bool merge_copies(Graph& graph) {
   for (Node& n : graph.nodes) {
     for (Part& p : n.parts) p.value = stands_for[p.value];
     for (EpilogueOp& e : n.epilogue)
-      if (e.kind != EpilogueKind::relu) e.value = stands_for[e.value];
+      if (has_operand(e.kind)) e.value = stands_for[e.value];
     if (n.op != Op::copy) continue;
     Part& part = n.parts[0];
     const Node& source = graph.nodes[maker[part.value]];

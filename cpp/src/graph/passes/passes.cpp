@@ -20,6 +20,7 @@ void optimize(Graph& graph) {
     changed |= fuse_relu(graph);
     changed |= fuse_add(graph);
     changed |= fuse_mul(graph);
+    changed |= fuse_quantise(graph);
   }
   remove_dead_code(graph);
   validate(graph);

@@ -15,7 +15,7 @@ void remove_dead_code(Graph& graph) {
     if (gone[i]) continue;
     for (const Part& p : n.parts) needed[p.value] = true;
     for (const EpilogueOp& e : n.epilogue)
-      if (e.kind != EpilogueKind::relu) needed[e.value] = true;
+      if (has_operand(e.kind)) needed[e.value] = true;
   }
   remove_nodes(graph, gone);
 
@@ -34,7 +34,7 @@ void remove_dead_code(Graph& graph) {
   };
   for (Node& n : graph.nodes) {
     for (Part& p : n.parts) p.value = new_id[p.value];
-    for (EpilogueOp& e : n.epilogue) e.value = e.kind == EpilogueKind::relu ? 0 : new_id[e.value];
+    for (EpilogueOp& e : n.epilogue) e.value = has_operand(e.kind) ? new_id[e.value] : 0;
     new_id[n.output] = static_cast<ValueId>(values.size());
     values.push_back(std::move(graph.values[n.output]));
     n.output = new_id[n.output];

@@ -15,7 +15,7 @@ std::vector<std::uint32_t> uses(const Graph& graph) {
   for (const Node& n : graph.nodes) {
     for (const Part& p : n.parts) ++out[p.value];
     for (const EpilogueOp& e : n.epilogue)
-      if (e.kind != EpilogueKind::relu) ++out[e.value];
+      if (has_operand(e.kind)) ++out[e.value];
   }
   ++out[graph.output];
   return out;

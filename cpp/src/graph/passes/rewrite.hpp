@@ -29,6 +29,7 @@ bool merge_copies(Graph& graph);
 bool fuse_relu(Graph& graph);
 bool fuse_add(Graph& graph);
 bool fuse_mul(Graph& graph);
+bool fuse_quantise(Graph& graph);
 bool fold_concat(Graph& graph);
 bool fold_downsampling(Graph& graph);
 bool fold_upsampled_operand(Graph& graph);
@@ -36,7 +37,8 @@ bool split_pointwise(Graph& graph);
 void remove_dead_code(Graph& graph);
 
 // Moves a copy that carries an epilogue beginning with `kind` into the node that makes its operand (or, for
-// add and mul, its other operand), where nothing else reads that. What fuse_relu, fuse_add and fuse_mul do.
+// add and mul, its other operand), where nothing else reads that. What fuse_relu, fuse_add, fuse_mul and
+// fuse_quantise do.
 bool fuse_epilogue(Graph& graph, EpilogueKind kind);
 
 }  // namespace mimo_rt::passes

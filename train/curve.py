@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIZE = (760, 380)
 LEFT, TOP, RIGHT, BOTTOM = 56, 36, 650, 330
-COLOURS = {"mild": "#1b7f3b", "heavy": "#b3541e", "gopro": "#2456a6", "reds": "#7a3e9d"}
-NAMES = {"mild": "mild", "heavy": "heavy", "gopro": "GoPro subset", "reds": "REDS"}
+COLOURS = {"mild": "#1b7f3b", "heavy": "#b3541e", "long": "#8c1f1f", "gopro": "#2456a6", "reds": "#7a3e9d"}
+NAMES = {"mild": "mild", "heavy": "heavy", "long": "long", "gopro": "GoPro subset", "reds": "REDS"}
 
 PALETTE = tuple(COLOURS.values())
 TITLE = "mean gain over the blurred input, dB"

@@ -113,6 +113,40 @@ def test_soft_mask_is_soft_and_covers_a_part() -> None:
     assert float(np.median(steps)) < 0.5  # a rim of a few pixels; a hard one would step by 1
 
 
+def test_long_shakes_have_the_margin_they_need() -> None:
+    long = Shake(reach=(20.0, 24.0), poses=31, rotation=0.0, zoom=0.0, tilt=0.0, noise=0.0, linear=0.0)
+    assert Shake().margin == LEAST_MARGIN
+    assert long.margin == 40
+    side = 101 + 2 * long.margin
+    dot = torch.zeros(3, side, side)
+    dot[:, side // 2, side // 2] = 1.0
+    blurred, sharp = synthesize(dot, np.random.default_rng(0), long)
+    assert blurred.shape == sharp.shape == (3, 101, 101)
+    ys, xs = torch.nonzero(blurred[0] > 0.5 / 255.0, as_tuple=True)
+    assert 15.0 <= float(torch.hypot(ys - 50.0, xs - 50.0).max()) <= 27.0
+
+
+def test_bright_lights_clip_in_both_pictures() -> None:
+    bright = Shake(reach=(3.0, 3.0), bright=1.0, noise=0.0, linear=1.0)
+    photo = 0.5 + 0.5 * picture(8)
+    blurred, sharp = synthesize(photo, np.random.default_rng(2), bright)
+    plain_blurred, plain = synthesize(
+        photo, np.random.default_rng(2), Shake(reach=(3.0, 3.0), noise=0.0, linear=1.0)
+    )
+    assert float((sharp == 1.0).float().mean()) > float((plain == 1.0).float().mean()) + 0.05
+    assert bool((sharp >= plain - 1e-6).all())
+    assert float(blurred.mean()) > float(plain_blurred.mean())
+
+
+def test_a_blurred_picture_may_have_been_a_jpeg_file() -> None:
+    plain, through = (
+        synthesize(picture(9), np.random.default_rng(4), Shake(jpeg=share, noise=0.0)) for share in (0.0, 1.0)
+    )
+    assert torch.equal(plain[1], through[1]), "the sharp picture is none"
+    difference = (plain[0] - through[0]).abs()
+    assert 0.0 < float(difference.mean()) < 0.05
+
+
 def test_odd_shakes_and_photos_are_refused() -> None:
     with pytest.raises(ValueError, match="odd"):
         Shake(poses=10)

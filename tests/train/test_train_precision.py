@@ -272,3 +272,15 @@ def test_tiles_come_from_pairs_and_from_photographs(tmp_path: Path, pairs: Path)
     (photo / "one.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match="cannot read"):
         read_tiles(photo, 1, 32)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_engine_runs_what_is_exported(fp32: onnx.ModelProto, tiles: Tiles, precision: str) -> None:
+    import mimo_rt
+
+    made = half(fp32, tiles) if precision == "fp16" else int8(fp32, tiles, budget=1.0)
+    image = tiles.inputs[0][None].numpy()
+    result = mimo_rt.build(made.model.SerializeToString()).infer(image)
+    apart = np.abs(result - runtime(made.model, tiles.inputs[0]))
+    assert float(np.mean(apart)) < 1e-3
+    assert float(np.mean(apart * 255 <= 1.0)) >= 0.99

@@ -297,8 +297,11 @@ class Reader {
     if (op == "Identity") return alias(node);
     if (op == "Dropout") return dropout(node);
     if (op == "Cast") {
-      if (onnx::get_int(node, "to", 0) != 1)
-        fail(node, "model.unsupported_operator", "features may be cast to float32 only; export in float32");
+      // Half precision is computed in float32, which rounds less.
+      const std::int64_t to = onnx::get_int(node, "to", 0);
+      if (to != static_cast<std::int64_t>(ElementType::f32) &&
+          to != static_cast<std::int64_t>(ElementType::f16))
+        fail(node, "model.unsupported_operator", "features may be cast to float32 and float16 only");
       return alias(node);
     }
     fail(node, "model.unsupported_operator", std::string("the operator is not supported; ") + kSupported);

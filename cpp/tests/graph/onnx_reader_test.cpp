@@ -36,6 +36,14 @@ TEST(OnnxReader, ConvIsCorrelationWithZerosAround) {
                                                             2 + 6 + 15 + 24 + 0.5f, 1 + 4 + 12 + 20 + 0.5f}));
 }
 
+TEST(OnnxReader, HalfPrecisionIsComputedInFloat32) {
+  OnnxModel m = one_channel();
+  m.constant(raw_tensor<std::uint16_t>("w", {1, 1, 1, 1}, kHalf, {0x4200}));  // 3
+  m.node("Cast", {"x"}, {"h"}, {{"to", std::int64_t{kHalf}}}).node("Conv", {"h", "w"}, {"c"});
+  m.node("Cast", {"c"}, {"y"}, {{"to", std::int64_t{kFloat}}});
+  EXPECT_EQ(run(m, {1, 2, 0.1f, -1}, 2, 2), (std::vector<float>{3, 6, 0.1f * 3, -3}));
+}
+
 // "x" to 8 bits by scale 0.5 and back, as "q".
 OnnxModel quantised() {
   OnnxModel m = one_channel();

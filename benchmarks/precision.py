@@ -16,25 +16,23 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
+import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import torch
 
 from train.calibrate import METHODS
-from train.holdout import Images, psnr, real_sets
-from train.precision import BUDGET, check, half, int8
+from train.holdout import REDS, Images, psnr, real_sets
+from train.precision import BUDGET, check, half, int8, unfused
 from train.sensitivity import as_markdown
-from train.tiles import read_tiles
+from train.tiles import COUNT, read_tiles
 from train.weights import weights_named
 
-CALIBRATION = "reds_020"
-"""Below the data folder. Its last four pairs are in the hold-out, so they are not among the first 16."""
+CALIBRATION, FIRST_HELD_OUT = REDS[0]
+"""Where ranges are taken from, below the data folder, and its first pair that is in the hold-out."""
 
 
-def mean_psnr(model: onnx.ModelProto, images: Images) -> list[float]:
+def psnrs(model: onnx.ModelProto, images: Images) -> list[float]:
     """PSNR of each image's result, in dB."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = unfused(model)
     name = session.get_inputs()[0].name
     return [
         psnr(torch.from_numpy(session.run(None, {name: given[None].numpy()})[0][0]), wanted)
@@ -49,24 +47,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="mimo-unet-s", help="a model's name or an fp32 ONNX file")
     parser.add_argument("--method", choices=METHODS, default=METHODS[0])
     parser.add_argument("--budget", type=float, default=BUDGET, help="dB")
-    parser.add_argument("--tiles", type=int, default=16)
+    parser.add_argument("--tiles", type=int, default=COUNT)
     parser.add_argument("--reds", type=int, help="REDS frames of each folder (default: all of the hold-out)")
     parser.add_argument("--json", type=Path)
     a = parser.parse_args(arguments)
     fp32 = onnx.load(str(weights_named(a.model)))
-    tiles = read_tiles(a.data / CALIBRATION, a.tiles, 256, last=16)
+    tiles = read_tiles(a.data / CALIBRATION, a.tiles, last=FIRST_HELD_OUT)
     made = {"fp16": half(fp32, tiles), "int8": int8(fp32, tiles, a.method, a.budget)}
-    report: dict[str, object] = {"model": a.model, "onnxruntime": ort.__version__, "method": a.method}
+    report: dict[str, object] = {"model": a.model, "onnxruntime": onnxruntime.__version__, "method": a.method}
     for name, reduced in made.items():
         away = check(reduced.model, tiles.inputs[:2])
         size = len(reduced.model.SerializeToString())
         print(f"{name}: {size} bytes, {reduced.drop:.4f} dB on the tiles, {away:.1e} from ONNX Runtime")
     print(f"in float: {', '.join(made['int8'].in_float) or 'none but those that always are'}")
     for name, images in real_sets(a.data, None, a.reds).items():
-        plain = mean_psnr(fp32, images)
+        plain = psnrs(fp32, images)
         row = {"pairs": float(len(images)), "fp32": float(np.mean(plain))}
         for precision, reduced in made.items():
-            change = np.array(mean_psnr(reduced.model, images)) - plain
+            change = np.array(psnrs(reduced.model, images)) - plain
             row |= {precision: float(change.mean()), f"{precision}_worst": float(change.min())}
         report[name] = row
         print(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in row.items()))

@@ -26,27 +26,27 @@ ROOT = Path(__file__).resolve().parent.parent
 class QuantisedMaker(onnx_models.GraphMaker):
     """A graph maker whose 3x3 and 1x1 convolutions read 8-bit values and weights."""
 
-    quantum = QUANTUM
-
     def quantised(self, x: str, quantum: float) -> str:
         scale = self.constant(np.array(quantum, np.float32), "scale")
         zero = self.constant(np.array(0, np.int8), "zero")
         return self.op("DequantizeLinear", [self.op("QuantizeLinear", [x, scale, zero]), scale, zero])
 
-    def conv8(self, x: str, c_in: int, c_out: int, kernel: int = 3, *, relu: bool = True) -> str:
-        weight = self.rng.normal(0.0, np.sqrt(2.0 / (c_in * kernel**2)), (c_out, c_in, kernel, kernel))
+    def weight8(self, weight: NDArray[np.floating]) -> str:
+        """Weights (out, in, kh, kw) in 8 bits, a scale for each output, and back."""
         scales = (np.abs(weight).max((1, 2, 3)) / 127).astype(np.float32)
         steps = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
         inputs = [
-            self.constant(steps, "weight"),
-            self.constant(scales, "scales"),
-            self.constant(np.zeros(c_out, np.int8), "zeros"),
+            self.constant(steps, "weight8"),
+            self.constant(scales, "scale8"),
+            self.constant(np.zeros(len(scales), np.int8), "zero8"),
         ]
-        dequantised = self.op("DequantizeLinear", inputs, axis=0)
+        return self.op("DequantizeLinear", inputs, axis=0)
+
+    def conv8(self, x: str, c_in: int, c_out: int, kernel: int = 3, *, relu: bool = True) -> str:
+        weight = self.rng.normal(0.0, np.sqrt(2.0 / (c_in * kernel**2)), (c_out, c_in, kernel, kernel))
         bias = self.constant(self.rng.uniform(-0.05, 0.05, c_out).astype(np.float32), "bias")
-        read = self.quantised(x, self.quantum)
-        pads = [kernel // 2] * 4
-        y = self.op("Conv", [read, dequantised, bias], kernel_shape=[kernel, kernel], pads=pads)
+        inputs = [self.quantised(x, QUANTUM), self.weight8(weight), bias]
+        y = self.op("Conv", inputs, kernel_shape=[kernel, kernel], pads=[kernel // 2] * 4)
         return self.op("Relu", [y]) if relu else y
 
 
@@ -82,15 +82,7 @@ def in_eight_bits(model: bytes, images: list[NDArray[np.float32]]) -> bytes:
                 read[name] = g.quantised(name, scales[name])
             node.input[place] = read[name]
             if node.op_type == "Conv":
-                weight = weights[node.input[1]]
-                steps = (np.abs(weight).max((1, 2, 3)) / 127).astype(np.float32)
-                whole = np.rint(weight / steps.reshape(-1, 1, 1, 1)).astype(np.int8)
-                inputs = [
-                    g.constant(whole, "weight8"),
-                    g.constant(steps, "steps"),
-                    g.constant(np.zeros(len(steps), np.int8), "zeros"),
-                ]
-                node.input[1] = g.op("DequantizeLinear", inputs, axis=0)
+                node.input[1] = g.weight8(weights[node.input[1]])
         g.nodes.append(node)
     names = {name for node in g.nodes for name in node.input}
     g.weights = [tensor for tensor in g.weights if tensor.name in names]

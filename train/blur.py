@@ -25,6 +25,7 @@ LEAST_MARGIN = 20
 """Pixels of photograph around the crop on every side, at least: see `Shake.margin`."""
 
 LONGEST_REACH = 60.0
+"""The largest shift in pixels that a recipe may ask for: a slip of the pen beyond."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,16 @@ def soft_mask(rng: np.random.Generator, height: int, width: int) -> Tensor:
     return torch.sigmoid((field - float(rng.uniform(0.0, 0.5))) / softness)
 
 
-def through_jpeg(x: Tensor, quality: int) -> Tensor:
-    """``x``, float32 (3, H, W) in [0, 1], as a JPEG file of that quality gives it back."""
+def with_noise(x: Tensor, rng: np.random.Generator, sigma: float) -> Tensor:
+    """``x`` with normal noise of that standard deviation."""
+    return x + torch.from_numpy(rng.normal(0.0, sigma, size=tuple(x.shape)).astype(np.float32))
+
+
+def through_jpeg(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """``x``, float32 (3, H, W) in [0, 1], as a JPEG file of a quality that cameras use gives it back."""
     pixels = (to_8bit(x) * 255.0).to(torch.uint8).permute(1, 2, 0).numpy()
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(file, "JPEG", quality=int(rng.integers(75, 98)))
     read = np.array(Image.open(file).convert("RGB"))
     return torch.from_numpy(read).permute(2, 0, 1).float() / 255.0
 
@@ -205,11 +211,9 @@ def synthesize(
         sharp, blurred = sharp ** (1.0 / gamma), blurred ** (1.0 / gamma)
     sigma = float(rng.uniform(0.0, shake.noise)) if rng.random() < 0.7 else 0.0
     if sigma > 0.0:
-        blurred = blurred + torch.from_numpy(
-            rng.normal(0.0, sigma, size=tuple(blurred.shape)).astype(np.float32)
-        )
+        blurred = with_noise(blurred, rng, sigma)
     if shake.jpeg and rng.random() < shake.jpeg:
-        return through_jpeg(blurred, int(rng.integers(75, 98))), to_8bit(sharp)
+        return through_jpeg(blurred, rng), to_8bit(sharp)
     return to_8bit(blurred), to_8bit(sharp)
 
 

@@ -67,6 +67,17 @@ def detail(image: Pixels) -> float:
     return float((np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()) / 2.0)
 
 
+def most_detailed(
+    image: Pixels, height: int, width: int, rng: np.random.Generator, draws: int = 8
+) -> tuple[int, int]:
+    """Top and left of the part of ``height`` x ``width`` with most detail, of a few drawn at random."""
+    places = [
+        (int(rng.integers(image.shape[0] - height + 1)), int(rng.integers(image.shape[1] - width + 1)))
+        for _ in range(draws)
+    ]
+    return max(places, key=lambda at: detail(image[at[0] : at[0] + height, at[1] : at[1] + width]))
+
+
 @dataclass(frozen=True)
 class Key:
     """Names a sample: the step, its place in the joint batch, and the share of the run that is over."""

@@ -123,7 +123,7 @@ def measure(run: Runner, sets: dict[str, holdout.Images]) -> list[Row]:
                 cache[id(given)] = torch.from_numpy(run(np.ascontiguousarray(given.numpy())))
             output = cache[id(given)]
             psnrs = [holdout.psnr(x, wanted) for x in (given, output, to_8bit(output))]
-            figures.append([min(p, 100.0) for p in psnrs])
+            figures.append([min(p, holdout.LARGEST_PSNR) for p in psnrs])
         table = np.array(figures)
         before, after, after_8bit = (float(v) for v in table.mean(0))
         rows.append(
@@ -139,7 +139,7 @@ def format_table(rows: list[Row]) -> str:
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        own = row.before >= 100.0
+        own = row.before >= holdout.LARGEST_PSNR
         before, gain, worst = (
             ("-",) * 3 if own else (f"{row.before:.2f}", f"{row.gain:+.2f}", f"{row.worst_gain:+.2f}")
         )

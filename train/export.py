@@ -34,15 +34,13 @@ from train.model import PRESETS, FullResolution, MIMOUNet, lively_init
 from train.precision import BUDGET, PRECISIONS, Reduced, half, int8
 from train.precision import check as check_reduced
 from train.sensitivity import as_csv, as_markdown, as_text
-from train.tiles import read_tiles
+from train.tiles import COUNT, read_tiles
 from train.weights import load_weights
 
 INPUT = "image"
 OUTPUT = "deblurred"
 OPSET = 17
 TOLERANCE = 1e-5
-CALIBRATION_TILE = 256
-"""Pixels a side, at most, of the tiles that ranges are taken from and costs are measured on."""
 
 
 class ExportError(RuntimeError):
@@ -187,12 +185,12 @@ class Reduction:
     """How to make less precision of an export."""
 
     precision: str
-    calib: Path | None = None
-    method: str = METHODS[0]
-    budget: float = BUDGET
-    tiles: int = 16
-    table: Path | None = None
-    force: bool = False
+    calib: Path | None
+    method: str
+    budget: float
+    tiles: int
+    table: Path | None
+    force: bool
 
 
 def reduced(fp32: onnx.ModelProto, how: Reduction) -> tuple[Reduced, float]:
@@ -200,7 +198,7 @@ def reduced(fp32: onnx.ModelProto, how: Reduction) -> tuple[Reduced, float]:
 
     Raises ExportError where it costs more than the budget, unless forced.
     """
-    tiles = read_tiles(how.calib, how.tiles, CALIBRATION_TILE) if how.calib is not None else None
+    tiles = read_tiles(how.calib, how.tiles) if how.calib is not None else None
     if how.precision == "fp16":
         made = half(fp32, tiles)
     elif tiles is None:
@@ -261,7 +259,7 @@ def main() -> None:
         metavar="DB",
         help=f"what it may cost; layers that cost most stay in float until it is kept (default {BUDGET:g})",
     )
-    less.add_argument("--tiles", type=int, default=16, help="how many tiles of --calib (default 16)")
+    less.add_argument("--tiles", type=int, default=COUNT, help=f"how many tiles of --calib (default {COUNT})")
     less.add_argument(
         "--table", type=Path, metavar="FILE", help="write what each layer costs, .csv or Markdown"
     )

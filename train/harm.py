@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 import mimo_rt
-from train.data import detail, smaller
+from train.data import most_detailed, smaller, to_tensor
 from train.frames import Pixels
 from train.holdout import photographs
 from train.large import psnr
+from train.untouched import through_lens
 
 SIDE = 256
 
@@ -29,20 +30,16 @@ def crops(photos: list[Pixels], count: int, rng: np.random.Generator) -> list[Pi
         photo = photos[i % len(photos)]
         if (i // len(photos)) % 2 and min(photo.shape[:2]) >= 2 * SIDE:
             photo = smaller(photo, 2.0)
-        places = [[int(rng.integers(n - SIDE + 1)) for n in photo.shape[:2]] for _ in range(8)]
-        tries = [photo[y : y + SIDE, x : x + SIDE] for y, x in places]
-        found.append(np.ascontiguousarray(max(tries, key=detail)))
+        y, x = most_detailed(photo, SIDE, SIDE, rng)
+        found.append(np.ascontiguousarray(photo[y : y + SIDE, x : x + SIDE]))
     return found
 
 
 def out_of_focus(crop: Pixels, radius: int) -> Pixels:
     """The mean over a disc, in linear light."""
     y, x = torch.meshgrid(*[torch.arange(-radius, radius + 1)] * 2, indexing="ij")
-    disc = ((x**2 + y**2) <= radius**2).float()[None, None] / ((x**2 + y**2) <= radius**2).sum()
-    light = (torch.from_numpy(crop).permute(2, 0, 1).float()[:, None] / 255.0) ** 2.2
-    padded = torch.nn.functional.pad(light, [radius] * 4, mode="reflect")
-    seen = torch.nn.functional.conv2d(padded, disc).clamp_min(0.0) ** (1 / 2.2)
-    pixels: Pixels = (seen[:, 0] * 255.0).round().byte().permute(1, 2, 0).contiguous().numpy()
+    seen = through_lens(to_tensor(crop), ((x**2 + y**2) <= radius**2).float())
+    pixels: Pixels = (seen * 255.0).round().byte().permute(1, 2, 0).contiguous().numpy()
     return pixels
 
 

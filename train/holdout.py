@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.blur import HEAVY, MILD, Shake, synthesize
+from train.blur import HEAVY, LONG, MILD, Shake, synthesize
 from train.data import detail, list_images, load_pairs, smaller, to_tensor
 from train.frames import FramePair, Frames, Pixels, read_image
 
 GOPRO = "gopro_subset"
 REDS = ("reds_020", 16), ("reds_x4_027", 80)
 """Folders of REDS pairs and the first frame, in order of name, that belongs to the hold-out."""
+
+LARGEST_PSNR = 100.0
+"""What the PSNR of two equal images counts as in a mean, in dB."""
 
 Images = list[tuple[Tensor, Tensor]]
 """(input, target) as float32 (3, H, W) in [0, 1]."""
@@ -70,6 +73,13 @@ def mild_and_heavy(
         "mild": synthetic(photos, MILD, mild, size, seed),
         "heavy": synthetic(photos, HEAVY, heavy, size, seed + 1),
     }
+
+
+def long_blur(photos: Sequence[Pixels], count: int, size: int, seed: int = 2026) -> Images:
+    """``count`` pairs of shake that reaches 8 to 16 pixels; none where the photographs are too small."""
+    if max((min(photo.shape[:2]) for photo in photos), default=0) < size + 2 * LONG.margin:
+        return []
+    return synthetic(photos, LONG, count, size, seed)
 
 
 def photographs(folder: Path, split: str = "holdout") -> list[Pixels]:

@@ -40,7 +40,6 @@ class Program:
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
         self._input, self._output = graph.input[0].name, graph.output[0].name
-        self.dtype = _DTYPES[graph.input[0].type.tensor_type.elem_type]
         self._constants = {t.name: _tensor(t) for t in graph.initializer}
         self._steps: list[tuple[onnx.NodeProto, Attributes]] = []
         for node in graph.node:
@@ -63,7 +62,7 @@ class Program:
             self._last |= dict.fromkeys(node.input, i)
 
     def run(self, image: Tensor, observe: Observer | None = None) -> Tensor:
-        """The output, as float32, for (N, 3, H, W) of `dtype`, H and W divisible by 4. Values that nothing
+        """The output, as float32, for float32 (N, 3, H, W), H and W divisible by 4. Values that nothing
         reads any more are dropped at once."""
         values = {self._input: image}
         with torch.inference_mode():

@@ -42,13 +42,11 @@ class Reduced:
     """A model of less precision and what that costs."""
 
     model: onnx.ModelProto
-    precision: str
     drop: float | None
     """Mean PSNR of the fp32 model minus this one's on the pairs at hand, in dB; None where there were
     none."""
     rows: tuple[Row, ...] = ()
     """By layer, for int8."""
-    method: str = ""
 
     @property
     def in_float(self) -> list[str]:
@@ -60,7 +58,8 @@ def half(fp32: onnx.ModelProto, tiles: Tiles | None = None) -> Reduced:
     """``fp32`` in half precision, images in and out still fp32. Raises ModelError where it cannot be had."""
     model = to_half(fp32)
     drop = Cost(fp32, tiles.pairs)(model)[0] if tiles is not None else None
-    return Reduced(_labelled(model, "fp16", drop), "fp16", drop)
+    _label(model, "fp16", drop)
+    return Reduced(model, drop)
 
 
 def int8(
@@ -89,18 +88,18 @@ def int8(
         table(fp32, layers, scales, cost, progress), budget, lambda chosen: cost(quantised(chosen))[0]
     )
     model = quantised([row.layer for row in rows if row.quantized])
-    made = Reduced(model, "int8", drop, tuple(rows), method)
-    _labelled(model, "int8", drop, method, made.in_float)
+    made = Reduced(model, drop, tuple(rows))
+    _label(model, "int8", drop, method, made.in_float)
     return made
 
 
-def _labelled(
+def _label(
     model: onnx.ModelProto,
     precision: str,
     drop: float | None,
     method: str = "",
     in_float: Sequence[str] = (),
-) -> onnx.ModelProto:
+) -> None:
     entries = {
         "mimo_rt.precision": precision,
         "mimo_rt.precision_drop_db": "" if drop is None else f"{drop:.4f}",
@@ -113,7 +112,13 @@ def _labelled(
     for key, value in entries.items():
         if value:
             model.metadata_props.add(key=key, value=value)
-    return model
+
+
+def unfused(model: onnx.ModelProto) -> ort.InferenceSession:
+    """ONNX Runtime on the CPU, told to fuse and rewrite nothing: what the file says is what is computed."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def check(model: onnx.ModelProto, images: Sequence[Tensor] = ()) -> float:
@@ -130,14 +135,12 @@ def check(model: onnx.ModelProto, images: Sequence[Tensor] = ()) -> float:
     shown.CopyFrom(model)
     for name in steps:
         shown.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT8, None))
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = unfused(shown)
     program = Program(model)
     half_precision = any(t.data_type == onnx.TensorProto.FLOAT16 for t in model.graph.initializer)
     worst = 0.0
     for image in images or [noise(*SIDES, seed=0)]:
-        given = image.to(program.dtype)[None]
+        given = image[None]
         output, *values = session.run(None, {model.graph.input[0].name: given.numpy()})
         theirs = dict(zip(steps, values, strict=True))
 

@@ -7,18 +7,15 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import onnx
 import torch
 from torch import Tensor
 
-from train.holdout import psnr
+from train.holdout import LARGEST_PSNR, psnr
 from train.interpret import Program
 from train.quantize import Layer, to_int8
-
-MOST = 100.0
-"""What the PSNR of two equal images counts as, in dB."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,14 @@ class Cost:
 
     @staticmethod
     def _mean(figures: Sequence[float]) -> float:
-        return sum(min(x, MOST) for x in figures) / len(figures)
+        return sum(min(x, LARGEST_PSNR) for x in figures) / len(figures)
 
     def __call__(self, model: onnx.ModelProto) -> tuple[float, float]:
         """(drop, fidelity) of a model in dB, as in `Row`. A result that is not finite costs everything."""
         program = Program(model)
         after, alike = [], []
         for (given, wanted), output in zip(self._pairs, self._outputs, strict=True):
-            y = program.run(given.to(program.dtype)[None])[0]
+            y = program.run(given[None])[0]
             if not bool(torch.isfinite(y).all()):
                 return math.inf, -math.inf
             after.append(psnr(y, wanted))
@@ -76,23 +73,27 @@ def table(
     return rows
 
 
+def costliest_first(rows: Sequence[Row]) -> list[Row]:
+    """By drop, and by fidelity where that is the same."""
+    return sorted(rows, key=lambda row: (-row.drop_db, row.fidelity_db))
+
+
 def within_budget(
     rows: Sequence[Row],
     budget: float,
     drop_of: Callable[[Sequence[str]], float],
-    least: int = 1,
 ) -> tuple[list[Row], float]:
     """The rows with those layers marked that stay in float, and the drop of all others together.
 
-    The layer that costs most alone goes first, until the drop is within the budget or only ``least`` layers
-    are left. drop_of: of a model in which the layers of these names are quantised, in dB.
+    The layer that costs most alone goes first, until the drop is within the budget or only one layer is
+    left. drop_of: of a model in which the layers of these names are quantised, in dB.
     """
     in_float: set[str] = set()
-    order = sorted(rows, key=lambda row: (-row.drop_db, row.fidelity_db))
+    order = costliest_first(rows)
     while True:
         kept = [row.layer for row in rows if row.layer not in in_float]
         drop = drop_of(kept)
-        if drop <= budget or len(kept) <= least:
+        if drop <= budget or len(kept) <= 1:
             return [replace(row, quantized=row.layer not in in_float) for row in rows], drop
         in_float.add(order[len(in_float)].layer)
 
@@ -101,7 +102,7 @@ def as_text(rows: Sequence[Row]) -> str:
     """The table for people, the costliest layer first."""
     width = max(len(row.layer) for row in rows)
     lines = [f"{'layer':<{width}}  drop, dB  fidelity, dB"]
-    for row in sorted(rows, key=lambda row: (-row.drop_db, row.fidelity_db)):
+    for row in costliest_first(rows):
         left = "" if row.quantized else "  stays in float"
         lines.append(f"{row.layer:<{width}}  {row.drop_db:8.4f}  {row.fidelity_db:12.2f}{left}")
     return "\n".join(lines)
@@ -110,7 +111,7 @@ def as_text(rows: Sequence[Row]) -> str:
 def as_markdown(rows: Sequence[Row]) -> str:
     """The table as Markdown, the costliest layer first."""
     lines = ["| layer | drop, dB | fidelity, dB | 8 bits |", "|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: (-row.drop_db, row.fidelity_db)):
+    for row in costliest_first(rows):
         kept = "yes" if row.quantized else "stays in float"
         lines.append(f"| `{row.layer}` | {row.drop_db:.4f} | {row.fidelity_db:.2f} | {kept} |")
     return "\n".join(lines) + "\n"
@@ -119,9 +120,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
 def as_csv(rows: Sequence[Row]) -> str:
     """The table with a row a layer, in running order."""
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, ["layer", "drop_db", "fidelity_db", "quantized"], lineterminator="\n", extrasaction="raise"
-    )
+    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(

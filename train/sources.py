@@ -14,15 +14,13 @@ from pathlib import Path
 from mimo_rt import pairs as pair_files
 from mimo_rt.errors import ImageError
 from train import holdout
-from train.blur import LEAST_MARGIN, LONG
+from train.blur import LEAST_MARGIN
 from train.data import list_images, load_pairs, smaller
 from train.frames import FramePair, Frames, Pixels, hold_all, read_image
 from train.recipe import Recipe
 
 SMALLER = (1.7, 2.6)
 """Photographs are used at these sizes as well where enough of them is left: finer detail, more variety."""
-
-LONG_SEED = 2026
 
 SMALLEST_CROP = 32
 """Pixels that a photograph must leave between the margins to be measured on."""
@@ -161,8 +159,8 @@ def holdout_sets(material: Material, count: int, size: int) -> dict[str, holdout
     if least >= SMALLEST_CROP:
         blurred = min(size, least // 4 * 4)
         sets.update(holdout.mild_and_heavy(material.holdout, count, count, blurred))
-        if least - 2 * (LONG.margin - LEAST_MARGIN) >= blurred:
-            sets["long"] = holdout.synthetic(material.holdout, LONG, count, blurred, LONG_SEED)
+        if long := holdout.long_blur(material.holdout, count, blurred):
+            sets["long"] = long
         sets["sharp"] = holdout.sharp(material.holdout, 2 * size)
     if material.data is not None:
         sets.update(holdout.real_sets(material.data, 2 * size, reds_each=4))

@@ -1,7 +1,7 @@
 """Tiles of photographs or of pairs: what a network is calibrated on, and what precision costs it is measured
 on.
 
-The same folder, count, size and seed give the same tiles.
+The same folder, count and size give the same tiles.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from torch import Tensor
 from mimo_rt import pairs as pair_files
 from mimo_rt.errors import ImageError, make
 from train.blur import LEAST_MARGIN, Shake, synthesize
-from train.data import detail, list_images, to_tensor
+from train.data import list_images, most_detailed, to_tensor
 from train.frames import Pixels, read_image
 
 SMALLEST = 16
 """Pixels a side that a tile must have."""
-DRAWS = 8
-"""Places that are looked at for each tile; the one with most detail is taken."""
+COUNT = 16
+SIDE = 256
+"""How many tiles, and of how many pixels a side at most, unless told otherwise."""
 
 
 @dataclass
@@ -36,14 +37,13 @@ class Tiles:
     """(blurred, sharp)."""
 
 
-def read_tiles(folder: Path, count: int, size: int, seed: int = 0, last: int | None = None) -> Tiles:
+def read_tiles(folder: Path, count: int = COUNT, size: int = SIDE, last: int | None = None) -> Tiles:
     """``count`` tiles of at most ``size`` x ``size``, from files evenly spread over the folder; smaller only
     where an image is.
 
     folder: pairs in any layout that `mimo_rt.pairs` knows, or images alone. Images alone are taken for sharp
     ones when pairs are asked for, and blurred as training blurs. last: how many pairs, in order, may be
-    used. Raises ImageError where there are no images,
-    or one is damaged or too small.
+    used. Raises ImageError where there are no images, or one is damaged or too small.
     """
     try:
         files = [(pair.blur, pair.sharp) for pair in pair_files.find(folder).pairs[:last]]
@@ -58,7 +58,7 @@ def read_tiles(folder: Path, count: int, size: int, seed: int = 0, last: int | N
     chosen = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)
     for i in range(count):
         blurred, sharp = files[chosen[i % len(chosen)]]
-        rng = np.random.default_rng([seed, i])
+        rng = np.random.default_rng([0, i])
         if blurred == sharp:
             _photograph(tiles, blurred, size, rng)
         else:
@@ -98,12 +98,8 @@ def _place(
             f"{path} is {pixels.shape[1]}x{pixels.shape[0]}; at least {SMALLEST + 2 * margin} pixels a side "
             "are needed",
         )
-    places = [
-        (int(rng.integers(room[0] - height + 1)), int(rng.integers(room[1] - width + 1)))
-        for _ in range(DRAWS)
-    ]
-    y, x = max(places, key=lambda at: detail(pixels[at[0] : at[0] + height, at[1] : at[1] + width]))
-    return y, x, height, width
+    inner = pixels[margin : margin + room[0], margin : margin + room[1]]
+    return *most_detailed(inner, height, width, rng), height, width
 
 
 def _read(path: Path) -> Pixels:

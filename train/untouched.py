@@ -14,11 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.blur import through_jpeg, to_8bit
+from train.blur import through_jpeg, to_8bit, with_noise
 
-KINDS = ("sharp", "noisy", "unfocused", "night", "text", "flat")
-
-SHARES = (0.4, 0.15, 0.2, 0.1, 0.1, 0.05)
+KINDS = {"sharp": 0.4, "noisy": 0.15, "unfocused": 0.2, "night": 0.1, "text": 0.1, "flat": 0.05}
+"""What a photograph is made into, and how often."""
 
 LARGEST_DISC = 6.0
 """Radius of the widest circle of confusion, in pixels."""
@@ -29,7 +28,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?
 def untouched(photo: Tensor, rng: np.random.Generator) -> Tensor:
     """One of `KINDS` made from a photograph, float32 (3, H, W) in [0, 1] on the grid of 8 bits. In one of
     four cases it went through a JPEG file."""
-    kind = KINDS[int(rng.choice(len(KINDS), p=SHARES))]
+    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     if kind == "noisy":
         photo = with_noise(photo, rng, float(rng.uniform(0.005, 0.06)))
     elif kind == "unfocused":
@@ -44,23 +43,22 @@ def untouched(photo: Tensor, rng: np.random.Generator) -> Tensor:
         colour = torch.from_numpy(rng.uniform(0.0, 1.0, size=(3, 1, 1)).astype(np.float32))
         photo = with_noise(colour.expand_as(photo), rng, max(0.0, float(rng.uniform(-0.03, 0.03))))
     if rng.random() < 0.25:
-        return through_jpeg(photo, int(rng.integers(75, 98)))
+        return through_jpeg(photo, rng)
     return to_8bit(photo)
 
 
-def with_noise(x: Tensor, rng: np.random.Generator, sigma: float) -> Tensor:
-    """``x`` with normal noise of that standard deviation."""
-    return x + torch.from_numpy(rng.normal(0.0, sigma, size=tuple(x.shape)).astype(np.float32))
-
-
 def out_of_focus(x: Tensor, radius: float) -> Tensor:
-    """``x`` (3, H, W) seen through a lens whose circle of confusion has that radius in pixels, in linear
-    light."""
+    """``x`` (3, H, W) with a circle of confusion of that radius in pixels, its rim smooth."""
     reach = math.ceil(radius)
     away = torch.arange(-reach, reach + 1, dtype=torch.float32)
-    disc = (radius + 0.5 - torch.hypot(away[:, None], away[None, :])).clamp(0.0, 1.0)
+    return through_lens(x, (radius + 0.5 - torch.hypot(away[:, None], away[None, :])).clamp(0.0, 1.0))
+
+
+def through_lens(x: Tensor, disc: Tensor) -> Tensor:
+    """``x``, float32 (3, H, W) in [0, 1], with every point of light spread over ``disc``, odd sides, any
+    scale."""
     kernel = (disc / disc.sum()).expand(3, 1, -1, -1)
-    light = F.pad(x[None] ** 2.2, (reach,) * 4, mode="reflect")
+    light = F.pad(x[None] ** 2.2, (disc.shape[0] // 2,) * 4, mode="reflect")
     seen: Tensor = F.conv2d(light, kernel, groups=3)[0].clamp_min(0.0) ** (1.0 / 2.2)
     return seen
 

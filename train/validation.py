@@ -65,7 +65,7 @@ def _means(
     figures = []
     for given, wanted in images:
         output = net(given[None].to(device))[2][0].cpu()
-        figures.append([min(holdout.psnr(x, wanted), 100.0) for x in (given, output)])
+        figures.append([min(holdout.psnr(x, wanted), holdout.LARGEST_PSNR) for x in (given, output)])
     before, after = np.mean(figures, axis=0)
     return float(before), float(after)
 

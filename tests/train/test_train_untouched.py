@@ -21,7 +21,7 @@ def photo(size: int = 48) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_an_image_of_eight_bits(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHARES", tuple(float(k == kind) for k in KINDS))
+    monkeypatch.setattr(module, "KINDS", {k: float(k == kind) for k in KINDS})
     for seed in range(8):
         made = untouched(photo(), np.random.default_rng(seed))
         assert made.shape == (3, 48, 48)

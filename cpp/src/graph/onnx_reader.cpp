@@ -41,9 +41,8 @@ constexpr std::int32_t kMaxDiagonalChannels =
 constexpr const char* kSupported =
     "supported: Conv and ConvTranspose (group 1, dilation 1, stride 1 or 2), Relu, Add, Mul, Concat "
     "(channels), Resize "
-    "(nearest, x1/2 or x2; linear asymmetric, x2), Identity, Cast and Dropout (inference), and arithmetic on "
-    "shapes in front of "
-    "Resize, QuantizeLinear and DequantizeLinear (symmetric int8)";
+    "(nearest, x1/2 or x2; linear asymmetric, x2), Identity, Cast and Dropout (inference), "
+    "QuantizeLinear and DequantizeLinear (symmetric int8), and arithmetic on shapes in front of Resize";
 
 // A feature in 8 bits: between QuantizeLinear and DequantizeLinear, where nothing else may read it.
 struct Quantised {
@@ -838,9 +837,7 @@ class Reader {
     const ValueId from = feature(node, 0);
     const auto [at, is_new] = quantised_.try_emplace(std::pair{from, scale}, ValueId{0});
     if (is_new) {
-      EpilogueOp step{EpilogueKind::quantise};
-      step.quantum = scale;
-      at->second = copy(node, from, 0, {step});
+      at->second = copy(node, from, 0, {{EpilogueKind::quantise, 0, 0, Sampling::nearest, scale}});
     }
     aliased_.insert(at->second);
     return Quantised{at->second, scale};

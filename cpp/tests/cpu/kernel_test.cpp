@@ -65,11 +65,7 @@ TEST_P(Kernels, MatchPlainLoops) {
       const cpu::Program program(plan_for(graph, GetParam(), c.tactics));
       const std::vector<float> actual = run_program(program, image, height, width, 2);
       ASSERT_EQ(actual.size(), expected.size());
-      double worst = 0;
-      for (std::size_t i = 0; i < actual.size(); ++i) {
-        worst = std::max(worst, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
-      }
-      EXPECT_LE(worst, c.tolerance);
+      EXPECT_LE(worst_difference(actual, expected), c.tolerance);
     }
   }
 }
@@ -96,13 +92,8 @@ TEST_P(Kernels, QuantiseAsPlainLoops) {
     const std::vector<float> actual = run_program(program, image, kHeight, kWidth, 2);
     ASSERT_EQ(actual.size(), expected.size());
     std::size_t moved = 0;
-    double worst = 0;
-    for (std::size_t i = 0; i < actual.size(); ++i) {
-      const double apart = std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i]));
-      worst = std::max(worst, apart);
-      moved += apart > 1e-6;
-    }
-    EXPECT_LE(worst, kQuantum * 1.001);
+    for (std::size_t i = 0; i < actual.size(); ++i) moved += std::abs(actual[i] - expected[i]) > 1e-6F;
+    EXPECT_LE(worst_difference(actual, expected), kQuantum * 1.001);
     EXPECT_LE(moved, kernel == "copy" ? 0 : actual.size() / 500);
   }
 }
@@ -158,11 +149,7 @@ TEST_P(Kernels, InterpolateAsPlainLoops) {
       const cpu::Program program(plan_for(graph, GetParam()));
       const std::vector<float> actual = run_program(program, image, height, width, 2);
       ASSERT_EQ(actual.size(), expected.size());
-      double worst = 0;
-      for (std::size_t i = 0; i < actual.size(); ++i) {
-        worst = std::max(worst, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
-      }
-      EXPECT_LE(worst, c.tolerance);
+      EXPECT_LE(worst_difference(actual, expected), c.tolerance);
       EXPECT_EQ(run_program(program, image, height, width, 2, program.anchors().unit), actual) << "in bands";
     }
   }

@@ -131,9 +131,7 @@ inline EpilogueOp times(ValueId v, int up = 0, Sampling sampling = Sampling::nea
 }
 
 inline EpilogueOp quantise(float quantum) {
-  EpilogueOp step{EpilogueKind::quantise};
-  step.quantum = quantum;
-  return step;
+  return {EpilogueKind::quantise, 0, 0, Sampling::nearest, quantum};
 }
 
 // Three levels with every operator, every epilogue, skips, odd channel counts and both directions of

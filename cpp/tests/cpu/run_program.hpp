@@ -2,6 +2,8 @@
 // threads.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "api/pixels.hpp"
@@ -38,6 +40,15 @@ inline std::vector<float> run_program(const cpu::Program& program, const std::ve
   cpu::Phases phases;
   executor.run(source, sink, {}, phases);
   return result;
+}
+
+// The largest difference of two results of one size.
+inline double worst_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    worst = std::max(worst, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  }
+  return worst;
 }
 
 }  // namespace mimo_rt::test

@@ -137,9 +137,7 @@ struct Sketch {
 
   ValueId relu(ValueId from) { return copy(from, 0, {{EpilogueKind::relu, 0, 0}}); }
   ValueId quantised(ValueId from, float quantum) {
-    EpilogueOp step{EpilogueKind::quantise};
-    step.quantum = quantum;
-    return copy(from, 0, {step});
+    return copy(from, 0, {{EpilogueKind::quantise, 0, 0, Sampling::nearest, quantum}});
   }
   ValueId sum(ValueId a, ValueId b) { return copy(a, 0, {{EpilogueKind::add, b, 0}}); }
   ValueId product(ValueId a, ValueId b) { return copy(a, 0, {{EpilogueKind::mul, b, 0}}); }

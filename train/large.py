@@ -1,13 +1,16 @@
 """Long blur in large photographs: ``python -m train.large --photos PHOTOS [--model M]``.
 
 Cuts the middle of every photograph of `train.photos.LARGE` (``--size`` pixels a side, 0 for all of it),
-shakes it by reaches of 0 (sharp), 4, 8, 20, 40 and 80 pixels with a fixed seed, and prints PSNR at scale 1
-and the gain over it of 0.5, 0.25 and auto.
+shakes it by reaches of 0 (sharp), 4, 8, 20, 40 and 80 pixels with a fixed seed, and prints what each scale
+and auto gain (PSNR itself where the photograph is sharp). What auto goes by was found on other photographs:
+`train.scale_rule`.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 import mimo_rt
+from mimo_rt.scale import SCALES
+from mimo_rt.scale_choice import ScaleChoice
 from train.blur import path_reach, smooth_path, to_8bit
 from train.frames import Pixels
-from train.photos import LARGE, read_photo, unpack
+from train.photos import LARGE, Photo, read_photo, unpack
 
 REACHES = (0, 4, 8, 20, 40, 80)
 MARGIN = 176
@@ -64,6 +69,43 @@ def psnr(x: Pixels, wanted: Pixels) -> float:
     return 100.0 if error == 0.0 else min(100.0, float(10.0 * np.log10(255.0**2 / error)))
 
 
+@dataclass(frozen=True)
+class Case:
+    """One photograph after one shake. before: its PSNR in dB (100 where the reach is 0: it is sharp). found:
+    PSNR of what the network gives at each scale. choice: what auto saw and took."""
+
+    name: str
+    reach: int
+    before: float
+    found: dict[float, float]
+    choice: ScaleChoice
+
+    @property
+    def auto(self) -> float:
+        """PSNR in dB at the scale that auto takes."""
+        return self.found[self.choice.scale]
+
+
+def cases(
+    photos: Sequence[Photo], cache: Path, deblurrer: mimo_rt.Deblurrer, size: int = 0
+) -> Iterator[Case]:
+    """Every photograph, its middle of size x size pixels (0: all of it), after every reach."""
+    for number, photo in enumerate(photos):
+        pixels = np.asarray(read_photo(unpack(photo.package, cache) / photo.path, 1))
+        if size:
+            cut = [
+                slice(max(0, (n - size) // 2 - MARGIN), (n + size) // 2 + MARGIN) for n in pixels.shape[:2]
+            ]
+            pixels = pixels[cut[0], cut[1]]
+        inner = slice(MARGIN, -MARGIN)
+        sharp = np.ascontiguousarray(pixels[inner, inner])
+        for reach in REACHES:
+            rng = np.random.default_rng(100 * number + reach)
+            given = sharp if reach == 0 else np.ascontiguousarray(shake(pixels, rng, reach)[inner, inner])
+            found = {scale: psnr(deblurrer.run(given, scale=scale), sharp) for scale in SCALES}
+            yield Case(photo.name, reach, psnr(given, sharp), found, deblurrer.choose_scale(given))
+
+
 def main() -> None:
     """Entry of ``python -m train.large``."""
     parser = argparse.ArgumentParser(prog="python -m train.large", description=__doc__)
@@ -72,39 +114,24 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1536, help="side of the crop; 0: the whole photograph")
     parser.add_argument("--limit", type=int, default=len(LARGE), help="photographs to take")
     a = parser.parse_args()
-    deblurrer = mimo_rt.Deblurrer(a.model)
-    over: list[float] = []
-    gains: list[float] = []
+    blurred: list[Case] = []
     print("| photograph | reach | before, dB | at 1 | at 0.5 | at 0.25 | auto | auto's scale |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for number, photo in enumerate(LARGE[: a.limit]):
-        image = read_photo(unpack(photo.package, a.photos / "cache") / photo.path, 1)
-        pixels = np.asarray(image)
-        if a.size:
-            cut = [
-                slice(max(0, (n - a.size) // 2 - MARGIN), (n + a.size) // 2 + MARGIN)
-                for n in pixels.shape[:2]
-            ]
-            pixels = pixels[cut[0], cut[1]]
-        inner = slice(MARGIN, -MARGIN)
-        sharp = np.ascontiguousarray(pixels[inner, inner])
-        for reach in REACHES:
-            rng = np.random.default_rng(100 * number + reach)
-            given = sharp if reach == 0 else np.ascontiguousarray(shake(pixels, rng, reach)[inner, inner])
-            found = [psnr(deblurrer.run(given, scale=s), sharp) for s in (1, 0.5, 0.25)]
-            scale = deblurrer.choose_scale(given).scale
-            auto = found[(1.0, 0.5, 0.25).index(scale)]
-            before = psnr(given, sharp)
-            cells = [f"{v - before:+.2f}" if reach else f"{v:.2f}" for v in (*found, auto)]
-            print(
-                f"| {Path(photo.path).stem} | {reach} | {before:.2f} | {' | '.join(cells)} | {scale:g} |",
-                flush=True,
-            )
-            if reach:
-                over.append(auto - found[0])
-                gains.append(auto - before)
-    print(f"auto: {np.mean(gains):+.2f} dB in the mean, {min(gains):+.2f} at worst; over scale 1: ", end="")
-    print(f"{np.mean(over):+.2f} in the mean, {min(over):+.2f} at worst")
+    for case in cases(LARGE[: a.limit], a.photos / "cache", mimo_rt.Deblurrer(a.model), a.size):
+        values = [*(case.found[scale] for scale in SCALES), case.auto]
+        cells = [f"{v - case.before:+.2f}" if case.reach else f"{v:.2f}" for v in values]
+        row = [case.name, str(case.reach), f"{case.before:.2f}", *cells, f"{case.choice.scale:g}"]
+        print(f"| {' | '.join(row)} |", flush=True)
+        if case.reach:
+            blurred.append(case)
+    for title, least in (("all", 1), ("20, 40 and 80 pixels", 20)):
+        some = [c for c in blurred if c.reach >= least]
+        gains = [c.auto - c.before for c in some]
+        over = [c.auto - c.found[1.0] for c in some]
+        print(
+            f"auto, {title}: {np.mean(gains):+.2f} dB in the mean, {min(gains):+.2f} at worst; over scale 1: "
+            f"{np.mean(over):+.2f} in the mean, {min(over):+.2f} at worst"
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (extra `train`)")
 
-from train.loss import decibel_loss, multi_scale_loss, pyramid, spectrum_l1  # noqa: E402
+from train.loss import DECIBEL_WEIGHT, LOSSES, decibel_loss, multi_scale_loss, pyramid, spectrum_l1  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -29,6 +29,17 @@ def test_loss_is_zero_on_target_and_weighs_every_level() -> None:
         # a constant error is one frequency, 0.1 * side^2 high, among side^2 complex ones
         spectrum = 0.1 * side**2 / (2 * side**2)
         assert float(multi_scale_loss(off, target)) == pytest.approx(0.1 + 0.1 * spectrum, rel=1e-3)
+
+
+def test_both_losses_together_count_the_rim() -> None:
+    target = torch.rand(2, 3, 32, 32)
+    levels = [level + 0.1 * torch.rand_like(level) for level in pyramid(target)]
+    wanted = multi_scale_loss(levels, target)
+    wanted = wanted + DECIBEL_WEIGHT * decibel_loss(levels, target, rim=0, floor=1e-5)
+    torch.testing.assert_close(LOSSES["paper+decibel"](levels, target), wanted)
+    worse = [level.clone() for level in levels]
+    worse[2][:, :, :, 0] += 0.5
+    assert LOSSES["paper+decibel"](worse, target) > wanted
 
 
 def test_decibels_are_of_every_image_alone_and_leave_the_rim_out() -> None:

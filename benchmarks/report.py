@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import evaluation, memory, pages, parity, peers, runtimes, scaling  # noqa: E402
+from benchmarks import evaluation, gpu_plans, memory, pages, parity, peers, roofline, runtimes, scaling, seams  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
@@ -30,6 +30,9 @@ RENDER: dict[str, Callable[[pages.Report], str]] = {
     "scaling": scaling.render,
     "parity": parity.render,
     "evaluation": evaluation.render,
+    "seams": seams.render,
+    "gpu_plans": gpu_plans.render,
+    "roofline": roofline.render,
 }
 """Markdown of one report, by part."""
 
@@ -46,13 +49,18 @@ RUNS: dict[str, list[list[str]]] = {
     "scaling": [["scaling.py", "--model", "mimo-unet"], ["scaling.py", "--model", "mimo-unet-s"]],
     "parity": [["parity.py"]],
     "evaluation": [["evaluation.py", "--model", "mimo-unet-s"]],
+    "seams": [["seams.py"]],
+    "gpu_plans": [["gpu_plans.py"]],
+    "roofline": [["roofline.py", "--model", "mimo-unet"], ["roofline.py", "--model", "mimo-unet-s"]],
 }
 """Scripts and options that make the reports of each part; presets stand for exported models."""
 
 PAGES = {
     "README.md": ("peers",),
-    "docs/benchmarks.md": ("memory", "scaling", "parity"),
+    "docs/benchmarks.md": ("memory", "scaling", "parity", "seams"),
     "docs/evaluation.md": ("evaluation",),
+    "docs/gpu.md": ("gpu_plans",),
+    "docs/roofline.md": ("roofline",),
 }
 """Which parts' tables a page shows, between ``<!-- PART table -->`` and ``<!-- /PART table -->``."""
 
@@ -137,7 +145,25 @@ def plot_scaling(reports: Sequence[pages.Report], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-PLOTS = {"peers": plot_peers, "scaling": plot_scaling}
+def plot_seams(reports: Sequence[pages.Report], path: Path) -> None:
+    """The error at a seam over the halo, a line for each model."""
+    from matplotlib.figure import Figure  # type: ignore[import-not-found,unused-ignore]
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for report in reports:
+        points = report["points"]
+        errors = [255 * max(point["fixed"], 1e-8) for point in points]
+        axes.semilogy([point["halo"] for point in points], errors, marker="o", label=report["model"])
+    axes.axhline(0.5, color="#9aa5b1", linestyle="--", linewidth=1)
+    axes.set_xlabel("halo, pixels")
+    axes.set_ylabel("largest error at a seam, levels of 255")
+    axes.grid(visible=True, which="major", color="#dddddd")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+PLOTS = {"peers": plot_peers, "scaling": plot_scaling, "seams": plot_seams}
 
 
 def main() -> int:

@@ -222,7 +222,7 @@ class PyTorch(_Base):
         self._torch = importlib.import_module("torch")
         self._torch.set_num_threads(threads)
         layout = self._layout()
-        self._network = _pytorch_network(model).eval().to(memory_format=layout)
+        self._network = pytorch_network(model).eval().to(memory_format=layout)
         self._image = self._torch.from_numpy(image).contiguous(memory_format=layout)
 
     def _layout(self) -> Any:
@@ -255,12 +255,12 @@ RUNTIMES: dict[str, Callable[[], Runtime]] = {
 """By name. Two of one title are one runtime set up in two ways; the table shows the faster one."""
 
 
-def _pytorch_network(model: Path) -> Any:
+def pytorch_network(model: Path) -> Any:
     """The network of train/model.py with the weights of an ONNX file that train.export wrote."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     definition = importlib.import_module("train.model")
-    weights = importlib.import_module("train.fit").load_exported(model)
+    weights = importlib.import_module("train.weights").load_exported(model)
     return definition.FullResolution(definition.MIMOUNet.from_weights(weights))
 
 

@@ -264,7 +264,7 @@ def test_a_saved_engine_is_loaded_and_gives_the_same_pixels(
 @pytest.mark.parametrize(
     "options",
     [
-        ["--int8"],
+        ["--fp8"],
         ["--warmup=3"],
         ["--dur=3"],  # no abbreviations
         ["--shapes=720"],

@@ -96,7 +96,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str], plan_cache: Path) -> None:
     out = capsys.readouterr().out
     report = doctor.examine()
     assert code == (3 if report["problems"] else 0)
-    for word in (mimo_rt.__version__, "numpy", "Pillow", "instruction sets", str(plan_cache), "tensorrt"):
+    for word in (mimo_rt.__version__, "numpy", "Pillow", "instruction sets", str(plan_cache), "NVIDIA GPU"):
         assert word in out
     main(["doctor", "--json"])
     assert json.loads(capsys.readouterr().out).keys() == report.keys()

@@ -1,6 +1,6 @@
 """Runs an exported graph node by node in PyTorch, by the definitions of ONNX alone.
 
-This is the second opinion on what `train.half` and `train.quantize` write: another runtime, which fuses and
+This is the second opinion on what `mimo_rt.half` and `train.quantize` write: another runtime, which fuses and
 rewrites nothing, must agree with it. It also shows every value on the way, which calibration needs.
 """
 

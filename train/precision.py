@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from mimo_rt.errors import ModelError, make
+from mimo_rt.half import to_half
 from train.calibrate import activation_scales
-from train.half import to_half
 from train.interpret import Program
 from train.quantize import quantizable, to_int8
 from train.sensitivity import Cost, Row, table, within_budget

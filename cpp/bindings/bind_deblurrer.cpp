@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
 #include "bindings.hpp"
 #include "mimo_rt/deblurrer.hpp"
@@ -51,6 +52,12 @@ MutableImageView destination_view(py::array& array, int rows, int columns, int c
                                    channels);
 }
 
+TileOptions::Mode tile_mode(const std::string& name) {
+  if (name == "fixed") return TileOptions::Mode::fixed;
+  if (name == "chosen") return TileOptions::Mode::chosen;
+  return TileOptions::Mode::none;
+}
+
 void run(Deblurrer& deblurrer, const py::array& source, py::array destination, bool bgr, float strength,
          const py::object& progress) {
   const ImageView from = source_view(source, 0, 1, 2);
@@ -79,15 +86,27 @@ void infer(Deblurrer& deblurrer, const py::array& source, py::array destination)
 
 void bind_deblurrer(py::module_& m) {
   py::class_<Deblurrer>(m, "Deblurrer")
-      .def(py::init([](const Engine& engine, int threads, std::size_t memory, int ensemble) {
-             return std::make_unique<Deblurrer>(engine, DeblurrerOptions{threads, memory, ensemble});
+      .def(py::init([](const Engine& engine, int threads, std::size_t memory, int ensemble,
+                       const std::string& tiles, std::pair<std::int64_t, std::int64_t> tile,
+                       std::int64_t halo) {
+             return std::make_unique<Deblurrer>(
+                 engine, DeblurrerOptions{
+                             threads, memory, ensemble, {tile_mode(tiles), tile.first, tile.second, halo}});
            }),
            py::arg("engine"), py::kw_only(), py::arg("threads") = 0, py::arg("memory") = 0,
-           py::arg("ensemble") = 0)
+           py::arg("ensemble") = 0, py::arg("tiles") = "none", py::arg("tile") = std::pair{0, 0},
+           py::arg("halo") = TileOptions::kExact)
       .def("run", &run, py::arg("source"), py::arg("destination"), py::kw_only(), py::arg("bgr") = false,
            py::arg("strength") = 1.0F, py::arg("progress") = py::none())
       .def("infer", &infer, py::arg("source"), py::arg("destination"))
       .def("memory_for", &Deblurrer::memory_for, py::arg("height"), py::arg("width"))
+      .def(
+          "tiles_for",
+          [](const Deblurrer& d, std::int64_t height, std::int64_t width) {
+            const Deblurrer::Tiles tiles = d.tiles_for(height, width);
+            return py::make_tuple(tiles.height, tiles.width, tiles.halo, tiles.count);
+          },
+          py::arg("height"), py::arg("width"))
       .def_property_readonly("threads", &Deblurrer::threads)
       .def_property_readonly("last_layer_times", &Deblurrer::last_layer_times)
       .def_property_readonly("last_times", [](const Deblurrer& d) {

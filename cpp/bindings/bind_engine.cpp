@@ -10,32 +10,12 @@
 
 #include "bindings.hpp"
 #include "mimo_rt/engine.hpp"
+#include "tiling/tile_plan.hpp"
 
 namespace py = pybind11;
 
 namespace mimo_rt {
 namespace {
-
-std::span<const std::byte> bytes_of(const py::bytes& data) {
-  const auto view = static_cast<std::string_view>(data);
-  return {reinterpret_cast<const std::byte*>(view.data()), view.size()};
-}
-
-py::bytes to_bytes(const std::vector<std::byte>& data) {
-  return {reinterpret_cast<const char*>(data.data()), data.size()};
-}
-
-// Names come from files: what is not UTF-8 is shown replaced, never an error.
-py::str text(const std::string& s) {
-  return py::reinterpret_steal<py::str>(
-      PyUnicode_DecodeUTF8(s.data(), static_cast<Py_ssize_t>(s.size()), "replace"));
-}
-
-py::dict texts(const std::map<std::string, std::string>& map) {
-  py::dict d;
-  for (const auto& [key, value] : map) d[text(key)] = text(value);
-  return d;
-}
 
 const char* op_name(Op op) {
   switch (op) {
@@ -99,14 +79,6 @@ py::list layers(const Engine& engine) {
     list.append(d);
   }
   return list;
-}
-
-std::int64_t parameters(const Engine& engine) {
-  std::int64_t count = 0;
-  for (const Tensor& tensor : engine.plan().graph.tensors) {
-    count += static_cast<std::int64_t>(tensor.data.size() / size_of(tensor.dtype));
-  }
-  return count;
 }
 
 // Bytes first: pybind11 takes them for a std::string as well.
@@ -185,7 +157,8 @@ void bind_engine(py::module_& m) {
                                const ReceptiveField field = receptive_field(e.plan().graph);
                                return py::make_tuple(field.before, field.after);
                              })
-      .def_property_readonly("parameters", &parameters)
+      .def_property_readonly("halo", [](const Engine& e) { return tiling::exact_halo(e.plan().graph); })
+      .def_property_readonly("parameters", [](const Engine& e) { return parameters(e.plan().graph); })
       .def_property_readonly("macs_per_pixel", [](const Engine& e) { return macs_per_pixel(e.plan().graph); })
       .def_property_readonly("channels",
                              [](const Engine& e) {

@@ -9,4 +9,6 @@ PYBIND11_MODULE(_core, m) {
   mimo_rt::bind_errors(m);
   mimo_rt::bind_engine(m);
   mimo_rt::bind_deblurrer(m);
+  mimo_rt::bind_graph(m);
+  mimo_rt::bind_sealed(m);
 }

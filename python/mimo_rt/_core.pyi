@@ -25,6 +25,27 @@ def targets() -> list[str]:
 def compiled_targets() -> list[str]:
     """Instruction sets that this library holds."""
 
+def describe(onnx: bytes) -> dict[str, Any]:
+    """Of an ONNX file without external data: model_sha256, channels, stride, receptive_field, halo,
+    parameters, macs_per_pixel, metadata."""
+
+def plan_tiles(
+    padded: tuple[int, int], tile: tuple[int, int], halo: int, stride: int
+) -> tuple[tuple[int, int], list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """The size of a tile, then for rows and for columns (origin, first kept, end of kept) of each."""
+
+def sealed_lookup(identity: dict[str, str], conditions: dict[str, str]) -> tuple[bytes | None, str]:
+    """From the cache of plans that other libraries made: the plan, or None and why. PlanError where there is
+    no secret to seal with."""
+
+def sealed_store(identity: dict[str, str], conditions: dict[str, str], payload: bytes) -> bool: ...
+def seal(fields: dict[str, str], payload: bytes) -> bytes: ...
+def unseal(file: bytes) -> tuple[dict[str, str], bytes]:
+    """PlanError where the seal is not right."""
+
+def is_sealed(file: bytes) -> bool:
+    """Whether the bytes begin as a sealed plan does."""
+
 class Engine:
     @staticmethod
     def build(
@@ -62,6 +83,8 @@ class Engine:
     @property
     def receptive_field(self) -> tuple[int, int]: ...
     @property
+    def halo(self) -> int: ...
+    @property
     def parameters(self) -> int: ...
     @property
     def macs_per_pixel(self) -> float: ...
@@ -76,7 +99,20 @@ class Engine:
         resampling, epilogue, macs_per_pixel, bytes_per_pixel."""
 
 class Deblurrer:
-    def __init__(self, engine: Engine, *, threads: int = 0, memory: int = 0, ensemble: int = 0) -> None: ...
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threads: int = 0,
+        memory: int = 0,
+        ensemble: int = 0,
+        tiles: str = "none",
+        tile: tuple[int, int] = (0, 0),
+        halo: int = -1,
+    ) -> None:
+        """tiles: "none", "fixed" (of the size `tile`, height and width) or "chosen" (by `memory`). halo: -1
+        for the exact one."""
+
     def run(
         self,
         source: NDArray[Any],
@@ -91,6 +127,9 @@ class Deblurrer:
 
     def infer(self, source: NDArray[np.float32], destination: NDArray[np.float32]) -> None:
         """C x H x W float32 arrays, any strides, sides multiples of the engine's stride. Releases the GIL."""
+
+    def tiles_for(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Height and width of a tile, its halo, how many there are."""
 
     def memory_for(self, height: int, width: int) -> int: ...
     @property

@@ -22,12 +22,25 @@ UNSTABLE = 2.5
 
 
 @dataclass(frozen=True)
+class DeviceTimes:
+    """Milliseconds of one run by the GPU's own events, summed over its tiles: copies in, computation, copies
+    out, which may overlap; and the host's time to hand the work over."""
+
+    to_device: float
+    compute: float
+    to_host: float
+    enqueue: float
+
+
+@dataclass(frozen=True)
 class Phases:
-    """Milliseconds that the engine spent in the three phases of one run."""
+    """Milliseconds that the engine spent in the three phases of one run; on a GPU compute is all of its work,
+    copies included, and `device` splits it where the backend tells."""
 
     preprocessing: float
     compute: float
     postprocessing: float
+    device: DeviceTimes | None = None
 
 
 @dataclass(frozen=True)
@@ -136,10 +149,35 @@ QUANTITIES: dict[str, Callable[[Timing], float]] = {
 }
 """What a performance summary tells about, in its order."""
 
+DEVICE_QUANTITIES: dict[str, Callable[[DeviceTimes], float]] = {
+    "Enqueue Time": lambda d: d.enqueue,
+    "H2D Latency": lambda d: d.to_device,
+    "GPU Compute Time": lambda d: d.compute,
+    "D2H Latency": lambda d: d.to_host,
+}
+"""What it tells besides, where a GPU has told its own times."""
+
+_KEYS = {
+    "Latency": "latencyMs",
+    "Pre-processing": "preprocessingMs",
+    "Compute Time": "computeMs",
+    "Post-processing": "postprocessingMs",
+    "Enqueue Time": "enqueueMs",
+    "H2D Latency": "h2dMs",
+    "GPU Compute Time": "gpuComputeMs",
+    "D2H Latency": "d2hMs",
+}
+"""The quantities in JSON."""
+
 
 def summaries(trace: Trace, percentages: Sequence[float]) -> dict[str, Summary]:
-    """The distribution of each of `QUANTITIES`."""
-    return {name: summarize([of(t) for t in trace.timings], percentages) for name, of in QUANTITIES.items()}
+    """The distribution of each of `QUANTITIES`, and of `DEVICE_QUANTITIES` where every run has them."""
+    found = {name: summarize([of(t) for t in trace.timings], percentages) for name, of in QUANTITIES.items()}
+    devices = [t.phases.device for t in trace.timings if t.phases.device is not None]
+    if len(devices) == len(trace.timings):
+        for name, device in DEVICE_QUANTITIES.items():
+            found[name] = summarize([device(d) for d in devices], percentages)
+    return found
 
 
 def trace_lines(trace: Trace, average_runs: int) -> list[str]:
@@ -197,6 +235,19 @@ def warnings(trace: Trace) -> list[str]:
                 f"{name} is the bottleneck: {cause} takes {found[name].median:.6g} ms,"
                 f" the network {compute.median:.6g} ms (medians). The model or the image is very small."
             )
+    if "GPU Compute Time" in found:
+        gpu = found["GPU Compute Time"].median
+        if found["Enqueue Time"].median > 0.8 * gpu:
+            notes.append(
+                f"Throughput may be bound by enqueue time ({found['Enqueue Time'].median:.6g} ms) rather "
+                f"than by GPU compute ({gpu:.6g} ms)."
+            )
+        for name in ("H2D Latency", "D2H Latency"):
+            if found[name].median >= gpu:
+                notes.append(
+                    f"{name} ({found[name].median:.6g} ms) is no less than GPU compute ({gpu:.6g} ms): "
+                    "copies are the bottleneck."
+                )
     return notes
 
 
@@ -210,6 +261,11 @@ def times_json(trace: Trace) -> list[dict[str, float]]:
             "computeMs": t.phases.compute,
             "postprocessingMs": t.phases.postprocessing,
             "latencyMs": t.latency,
+            **(
+                {_KEYS[name]: of(t.phases.device) for name, of in DEVICE_QUANTITIES.items()}
+                if t.phases.device is not None
+                else {}
+            ),
         }
         for t in trace.timings
     ]
@@ -223,11 +279,10 @@ def summary_json(trace: Trace, percentages: Sequence[float]) -> dict[str, object
         "throughputQps": trace.throughput,
         "hostWalltimeMs": trace.walltime,
     }
-    keys = ("latencyMs", "preprocessingMs", "computeMs", "postprocessingMs")
-    for key, summary in zip(keys, summaries(trace, percentages).values(), strict=True):
+    for name, summary in summaries(trace, percentages).items():
         entry: dict[str, object] = asdict(summary)
         entry["percentiles"] = {f"{p:g}": value for p, value in summary.percentiles.items()}
-        result[key] = entry
+        result[_KEYS[name]] = entry
     return result
 
 

@@ -8,14 +8,17 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimo_rt import _core, models, pixels, scale_choice
+from mimo_rt import device_arrays, models, pixels, scale_choice
 from mimo_rt import scale as scaling
+from mimo_rt.array_runner import ArrayRunner
+from mimo_rt.core import make_runner
 from mimo_rt.engine import Engine, open_engine
 from mimo_rt.errors import ImageError, ImageNote, make
 from mimo_rt.scale_choice import ScaleChoice
@@ -35,6 +38,16 @@ _NETWORK_SHARE = 0.95
 """Of the progress of a run at another scale than 1."""
 
 
+@dataclass(frozen=True)
+class Tiles:
+    """Of one image size. height, width: of a tile, halo included; the padded image where count is 1."""
+
+    height: int
+    width: int
+    halo: int
+    count: int
+
+
 class Deblurrer:
     """Removes motion blur from images, with one engine and one set of working memory.
 
@@ -45,6 +58,13 @@ class Deblurrer:
     float32 frame (12 bytes a pixel) beside `memory`. order: channel order of colour arrays, "rgb" or "bgr"
     (Pillow images know their own). strength: 0 gives the input back bit for bit, 1 the network's result, up
     to 1.5 exaggerates it.
+
+    tile: side of square tiles, or (height, width), halo included, that the network is run on one after
+    another, instead of on bands of the whole frame; "auto" for as large as `memory` allows, the whole frame
+    where it fits. For images so wide that even the lowest band takes more than `memory`; slower, since what
+    lies in a halo is computed twice. halo: pixels beside a tile that are computed and thrown away; None for
+    `engine.info.halo`, with which tiled equals untiled bit for bit on an engine of tactics "direct" and
+    within 2e-5 on others. A smaller one leaves seams: `mimo_rt.seams.seam_error` tells how strong.
 
     Runs of one Deblurrer wait for each other; to run several images at once, make one a thread from a shared
     Engine. Raises ModelError, PlanError or BackendError where the model cannot be had, ImageError for options
@@ -60,6 +80,8 @@ class Deblurrer:
         ensemble: int = 0,
         order: str = "rgb",
         strength: float = 1.0,
+        tile: int | tuple[int, int] | str | None = None,
+        halo: int | None = None,
     ) -> None:
         if order not in ("rgb", "bgr"):
             raise make(ImageError, "image.order", f'order must be "rgb" or "bgr", not {order!r}')
@@ -71,8 +93,17 @@ class Deblurrer:
             raise make(ImageError, "image.memory", f"memory: {error}") from None
         self._strength = _checked_strength(strength)
         self._bgr = order == "bgr"
+        tiles, size = _checked_tile(tile, halo)
         self._engine = model if isinstance(model, Engine) else open_engine(model)
-        self._core = _core.Deblurrer(self._engine._core, threads=threads, memory=limit, ensemble=ensemble)
+        self._core = make_runner(
+            self._engine._core,
+            threads=threads,
+            memory=limit,
+            ensemble=ensemble,
+            tiles=tiles,
+            tile=size,
+            halo=-1 if halo is None else halo,
+        )
 
     @property
     def engine(self) -> Engine:
@@ -90,9 +121,20 @@ class Deblurrer:
         return self._core.last_times
 
     @property
+    def last_device_times(self) -> dict[str, float]:
+        """On a GPU, milliseconds of the last run by its own events: to_device, compute, to_host (which may
+        overlap) and the host's enqueue, summed over tiles. Empty on the processor, and where a backend does
+        not tell."""
+        return self._core.last_device_times if isinstance(self._core, ArrayRunner) else {}
+
+    @property
     def last_layer_times(self) -> list[float]:
         """Seconds that each layer of `engine.layers()` took in the last run; empty before the first."""
         return self._core.last_layer_times
+
+    def tiles_for(self, height: int, width: int) -> Tiles:
+        """The tiles that an image of this size is run in. MemoryLimitError where none fits."""
+        return Tiles(*self._core.tiles_for(height, width))
 
     def memory_for(self, height: int, width: int) -> int:
         """Bytes that a run at this size allocates at most, packed weights and the ensemble's frame included;
@@ -130,20 +172,28 @@ class Deblurrer:
     ) -> NDArray[Any] | Image.Image:
         """Deblur one image.
 
-        image: an array (H, W) or (H, W, C) of uint8, uint16 or float32 (in [0, 1]; the result is clipped to
-        it), where C = 1 is grey, 2 grey and alpha, 3 colour, 4 colour and alpha, any strides, any size from
-        1x1; or a Pillow image. Returns the same kind, of the same size, type and channels; alpha is carried
-        over untouched, grey comes back grey. Palette, 1-bit and CMYK images come back as RGB or RGBA, with an
-        ImageNote warning. out: an array of the image's shape and dtype to put the result in; it may be the
-        image itself. strength: overrides the Deblurrer's. scale: 0.5 or 0.25 run the network on the shrunk
-        photo and add what it changes there, enlarged, for blur that is longer than the network sees; "auto"
-        chooses by `choose_scale`. progress: called with the fraction done; returning False ends the run.
+        image: an array (H, W) or (H, W, C) of uint8, uint16 or float32 (in [0, 1]; the result is
+        clipped to it), where C = 1 is grey, 2 grey and alpha, 3 colour, 4 colour and alpha, any
+        strides, any size from 1x1; or a Pillow image; or, where the backend is tensorrt, such an
+        array on the GPU (PyTorch's, CuPy's, PyCUDA's: whatever shows itself by
+        `__cuda_array_interface__` or DLPack), which is read and written where it lies, in order with the
+        caller's stream; the work may go on after the call, and NaN is not looked for. Returns the
+        same kind, of the same size, type and channels; alpha is carried over untouched, grey comes
+        back grey. Palette, 1-bit and CMYK images come back as RGB or RGBA, with an ImageNote warning.
+        out: an array of the image's shape and dtype to put the result in; it may be the image itself.
+        strength: overrides the Deblurrer's. scale: 0.5 or 0.25 run the network on the shrunk photo
+        and add what it changes there, enlarged, for blur that is longer than the network sees; "auto"
+        chooses by `choose_scale`. progress: called with the fraction done; returning False ends the
+        run.
 
         Raises ImageError for anything else (another dtype, no pixels, NaN or infinity), MemoryLimitError
         where the run does not fit into the memory allowed. Releases the interpreter lock while it runs.
         """
         amount = self._strength if strength is None else _checked_strength(strength)
         size = scaling.checked(scale)
+        if device_arrays.is_on_device(image):
+            on_device: NDArray[Any] = self._run_on_device(image, out, amount, size)
+            return on_device
         if isinstance(image, np.ndarray):
             return self._run_array(np.asarray(image), out, amount, size, self._bgr, progress)
         if not (hasattr(image, "mode") and hasattr(image, "getbands")):
@@ -156,6 +206,28 @@ class Deblurrer:
         if out is not None:
             raise make(ImageError, "image.out", "out is for arrays; a Pillow image is always returned anew")
         return self._run_pil(image, amount, size, progress)
+
+    def _run_on_device(self, image: Any, out: Any, strength: float, scale: float | None) -> Any:
+        if not isinstance(self._core, ArrayRunner):
+            raise make(
+                ImageError,
+                "image.device",
+                "the image lies on a GPU and the engine runs on the processor: copy it to the host, or build "
+                "the engine with backend tensorrt",
+            )
+        if scale != 1.0:
+            raise make(ImageError, "image.scale", "an image on a GPU is run at scale 1")
+        result = device_arrays.empty_like(image) if out is None else out
+        if not device_arrays.is_on_device(result):
+            raise make(ImageError, "image.out", "out must lie on the GPU as the image does")
+        source, target = device_arrays.of_device(image), device_arrays.of_device(result, writable=True)
+        if (source.shape, source.dtype) != (target.shape, target.dtype):
+            raise make(ImageError, "image.out", "out must have the image's shape and dtype")
+        if device_arrays.overlap(source, target):
+            raise make(ImageError, "image.out", "an image on a GPU cannot be its own out")
+        stream = device_arrays.stream_of(image)
+        self._core.run_on_device(source, target, bgr=self._bgr, strength=strength, stream=stream)
+        return result
 
     def _run_pil(
         self, image: Image.Image, strength: float, scale: float | None, progress: Progress | None
@@ -274,6 +346,27 @@ def _checked_strength(strength: float) -> float:
             ImageError, "image.strength", f"strength must be between 0 and {MAX_STRENGTH}, got {strength}"
         )
     return float(strength)
+
+
+def _checked_tile(tile: int | tuple[int, int] | str | None, halo: int | None) -> tuple[str, tuple[int, int]]:
+    """How tiles are chosen and their (height, width), as the compiled Deblurrer takes them."""
+    if halo is not None and not 0 <= halo < 1 << 31:
+        raise make(ImageError, "image.halo", f"halo must be a number of pixels from 0, or None, not {halo}")
+    if halo is not None and tile is None:
+        raise make(ImageError, "image.halo", "halo is for tiles: give tile as well")
+    if tile is None:
+        return "none", (0, 0)
+    if tile == "auto":
+        return "chosen", (0, 0)
+    size = (tile, tile) if isinstance(tile, int) else tile
+    sound = isinstance(size, tuple) and len(size) == 2 and all(isinstance(s, int) for s in size)
+    if not sound or not all(0 < int(s) < 1 << 31 for s in size):
+        raise make(
+            ImageError,
+            "image.tile",
+            f'tile must be a number of pixels, (height, width) or "auto", not {tile!r}',
+        )
+    return "fixed", (int(size[0]), int(size[1]))
 
 
 _KEPT = 4

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimo_rt import _core, models
+from mimo_rt.core import EngineCore, Runner, make_runner
 from mimo_rt.errors import BackendError, ImageError, ModelError, PlanError, make
 
-BACKENDS = ("auto", "cpu")
+GPU_BACKENDS = ("tensorrt", "tensorrt-rtx")
+BACKENDS = ("auto", "cpu", *GPU_BACKENDS)
 PRECISIONS = ("fp32", "fp16")
 
 
@@ -22,8 +24,10 @@ PRECISIONS = ("fp32", "fp16")
 class EngineInfo:
     """What an engine is, for people and programs."""
 
+    backend: str
+    """"cpu", "tensorrt" or "tensorrt-rtx"."""
     target: str
-    """Instruction set that it runs on, such as "AVX2"."""
+    """Instruction set that it runs on, such as "AVX2", or the library."""
     precision: str
     origin: str
     """Where the plan came from: "cache hit", "built: no cached plan", "plan file"..."""
@@ -35,11 +39,13 @@ class EngineInfo:
     """The network takes heights and widths that are multiples of this; Deblurrer pads to it."""
     receptive_field: tuple[int, int]
     """How many pixels the output looks before and after itself, in rows and in columns alike."""
+    halo: int
+    """Pixels beside a tile that make it exact: the receptive field, rounded up to the stride."""
     parameters: int
     macs_per_pixel: float
     """Multiply-adds of convolutions for one input pixel."""
     packed_bytes: int
-    """Bytes that the weights take, packed for the kernels."""
+    """Bytes that the weights take, packed for the kernels; of a GPU plan its size."""
     key: dict[str, str]
     """What the plan was made from and for."""
     metadata: dict[str, str]
@@ -52,17 +58,24 @@ class Engine:
     Made by `mimo_rt.build` from an ONNX file, by `Engine.load` from a plan file.
     """
 
-    __slots__ = ("_core", "_lock", "_runner")
+    __slots__ = ("_core", "_lock", "_runner", "backend_reason")
 
-    def __init__(self, core: _core.Engine) -> None:
+    def __init__(self, core: EngineCore, backend_reason: str = "") -> None:
         self._core = core
         self._lock = threading.Lock()
-        self._runner: _core.Deblurrer | None = None
+        self._runner: Runner | None = None
+        self.backend_reason = backend_reason
+        """Why backend "auto" took this backend although a GPU is there; empty otherwise."""
 
     @staticmethod
     def load(plan: str | os.PathLike[str] | bytes) -> Engine:
         """From a plan file or its bytes. PlanError where it is damaged or foreign, BackendError where this
-        machine lacks the instruction set that it was made for."""
+        machine lacks the instruction set or library that it was made for."""
+        sealed = _sealed(plan)
+        if sealed is not None:
+            from mimo_rt import gpu_core
+
+            return Engine(gpu_core.load(sealed))
         return Engine(_core.Engine.load(plan if isinstance(plan, bytes) else os.fspath(plan)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -75,6 +88,7 @@ class Engine:
         """What this engine is: instruction set, size, receptive field, origin..."""
         core = self._core
         return EngineInfo(
+            backend="cpu" if isinstance(core, _core.Engine) else core.key["backend"],
             target=core.target,
             precision=core.precision,
             origin=core.origin,
@@ -82,6 +96,7 @@ class Engine:
             channels=core.channels,
             stride=core.stride,
             receptive_field=core.receptive_field,
+            halo=core.halo,
             parameters=core.parameters,
             macs_per_pixel=core.macs_per_pixel,
             packed_bytes=core.packed_bytes,
@@ -126,7 +141,7 @@ class Engine:
             x = x.copy()
         with self._lock:
             if self._runner is None:
-                self._runner = _core.Deblurrer(self._core)
+                self._runner = make_runner(self._core)
             runner = self._runner
         y = np.empty((x.shape[0], channels_out, *x.shape[2:]), np.float32)
         for source, destination in zip(x, y, strict=True):
@@ -148,6 +163,8 @@ def build(
     precision: str = "fp32",
     target: str | None = None,
     tactics: str = "fixed",
+    tile: int | tuple[int, int] | None = None,
+    optimization_level: int | None = None,
     cache: bool = True,
 ) -> Engine:
     """Make an Engine from a model.
@@ -155,14 +172,20 @@ def build(
     model: path of an ONNX file or of a checkpoint (PyTorch's, safetensors, MindSpore's; nothing in it is
     executed), its bytes, or the name of a bundled model ("mimo-unet-s", "mimo-unet-s@1") or of one in the
     user's folder of models.
-    backend: "auto" or "cpu". precision: "fp32", or "fp16", which rounds what layers pass on to half
-    precision and carries it in half the memory, and keeps weights in half precision where that moves the
-    result on a picture made for it by less than would cost 0.01 dB at 40 dB; arithmetic stays in single
-    precision, and takes a little longer. target: an instruction set by name ("AVX2"), None for the best
-    that this processor has. tactics: "fixed" (the fastest kernels, by a fixed rule), "f4" (a smaller
-    Winograd transform: slower, a third of the rounding error), "direct" (direct convolution everywhere, the
-    reference) or "search" (for each layer the fastest of these by the clock: the bits then depend on the
-    machine that built the plan). cache: keep the plan in the user's cache folder, and take it from there if
+    backend: "auto", "cpu", "tensorrt" (NVIDIA's TensorRT, extra `tensorrt`: built and run on the GPU) or
+    "tensorrt-rtx" (NVIDIA's TensorRT for RTX, extra `rtx`: built on any machine, run where a GPU is);
+    "auto" is the processor for now, and `Engine.backend_reason` says so where a GPU is seen. precision,
+    on the cpu: "fp32", or "fp16", which rounds what layers pass on to half precision and carries it in
+    half the memory, and keeps weights in half precision where that moves the result on a picture made for
+    it by less than would cost 0.01 dB at 40 dB; arithmetic stays in single precision, and takes a little
+    longer. target: an instruction set by name ("AVX2"), None for the best that this processor has.
+    tactics: "fixed" (the fastest kernels, by a fixed rule), "f4" (a smaller Winograd transform: slower, a
+    third of the rounding error), "direct" (direct convolution everywhere, the reference) or "search" (for
+    each layer the fastest of these by the clock: the bits then depend on the machine that built the
+    plan). On a GPU: "fp32", "fp16" or "int8", where int8 takes an int8 export. tile, optimization_level:
+    of a GPU plan. The one size, or (height, width), of what it is fed, halo included, rounded up to the
+    network's stride; None for a range of sizes up to 1920x1088. 0 (quick to build) to 5 (fast to run),
+    None for the library's own. cache: keep the plan in the user's cache folder, and take it from there if
     it is the very same.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,
@@ -174,7 +197,16 @@ def build(
             "backend.unknown",
             f"there is no backend {backend!r} here; those that exist are {', '.join(BACKENDS)}",
         )
-    if precision not in PRECISIONS:
+    if backend in GPU_BACKENDS:
+        if target is not None or tactics != "fixed":
+            raise make(BackendError, "backend.option", "target and tactics are options of the cpu backend")
+    elif tile is not None or optimization_level is not None:
+        raise make(
+            BackendError,
+            "backend.option",
+            "tile and optimization_level are options of GPU plans; on the cpu give tile to Deblurrer",
+        )
+    elif precision not in PRECISIONS:
         raise make(
             BackendError,
             "backend.precision",
@@ -188,10 +220,23 @@ def build(
             from mimo_rt.convert import convert
 
             source = convert(source).onnx
+        if backend in GPU_BACKENDS:
+            from mimo_rt import gpu_core
+
+            return Engine(
+                gpu_core.build(
+                    gpu_core.library_of(backend),
+                    source,
+                    precision=precision,
+                    tile=tile,
+                    optimization_level=optimization_level,
+                    cache=cache,
+                )
+            )
         core = _core.Engine.build(
             source, precision=precision, target=target or "", tactics=tactics, cache=cache
         )
-        return Engine(core)
+        return Engine(core, _why_no_gpu() if backend == "auto" else "")
 
     if isinstance(model, bytes):
         return make_engine(model)
@@ -203,10 +248,31 @@ def build(
     except ModelError:
         models.verify(known)
         raise
-    found = engine.info.key.get("model_sha256")
+    key = engine.info.key
+    found = key.get("model_sha256", key.get("model"))
     if found != known.sha256:
         raise models.damaged(known, f"its sha256 is {found}")
     return engine
+
+
+def _why_no_gpu() -> str:
+    from mimo_rt.cuda_driver import gpu_present
+
+    if not gpu_present():
+        return ""
+    return "an NVIDIA GPU is here and is not used: ask for backend tensorrt or tensorrt-rtx"
+
+
+def _sealed(plan: str | os.PathLike[str] | bytes) -> bytes | None:
+    """The bytes of a plan that another library made, None for any other file."""
+    if isinstance(plan, bytes):
+        return plan if _core.is_sealed(plan) else None
+    try:
+        with Path(plan).open("rb") as file:
+            head = file.read(16)
+            return head + file.read() if _core.is_sealed(head) else None
+    except OSError:
+        return None  # reading it as a plan of ours gives the error
 
 
 def existing_file(model: str | os.PathLike[str]) -> Path:
@@ -219,24 +285,35 @@ def existing_file(model: str | os.PathLike[str]) -> Path:
 
 
 def open_engine(
-    model: str | os.PathLike[str] | bytes, *, precision: str | None = None, cache: bool = True
+    model: str | os.PathLike[str] | bytes,
+    *,
+    precision: str | None = None,
+    backend: str = "auto",
+    cache: bool = True,
 ) -> Engine:
     """An Engine from whatever names one: a bundled model, one of the user's, an ONNX file, a checkpoint or a
     plan file (told apart by what is in them), or the bytes of any.
 
     precision: as `build` takes it, None for fp32, or for what a plan file has; BackendError where a plan file
-    has another.
+    has another. backend: as `build` takes it; a plan file has its own, and BackendError is raised where that
+    is not the one asked for.
     """
     if isinstance(model, str) and models.find(model) is not None:
-        return build(model, precision=precision or "fp32", cache=cache)
+        return build(model, backend=backend, precision=precision or "fp32", cache=cache)
     source = model if isinstance(model, bytes) else str(existing_file(model))
     try:
-        engine = Engine(_core.Engine.load(source))
+        engine = Engine.load(source)
     except PlanError as error:
         empty = len(source) == 0 if isinstance(source, bytes) else Path(source).stat().st_size == 0
         if error.code != "plan.not_a_plan" and not empty:
             raise
-        return build(model, precision=precision or "fp32", cache=cache)
+        return build(model, backend=backend, precision=precision or "fp32", cache=cache)
+    if backend not in ("auto", engine.info.backend):
+        raise make(
+            BackendError,
+            "backend.plan",
+            f"the plan is for backend {engine.info.backend}; for {backend} give the ONNX file",
+        )
     if precision not in (None, engine.info.precision):
         raise make(
             BackendError,

@@ -17,9 +17,9 @@ from PIL import Image  # noqa: E402
 
 import train.export as export_module  # noqa: E402
 from mimo_rt.errors import ImageError, ModelError  # noqa: E402
+from mimo_rt.half import to_half  # noqa: E402
 from train.calibrate import activation_scales, least_error_range  # noqa: E402
 from train.export import to_onnx  # noqa: E402
-from train.half import to_half  # noqa: E402
 from train.interpret import Program  # noqa: E402
 from train.model import MIMOUNet, lively_init  # noqa: E402
 from train.precision import check, half, int8  # noqa: E402

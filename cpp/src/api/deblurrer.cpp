@@ -12,10 +12,13 @@
 
 #include "api/ensemble.hpp"
 #include "api/pixels.hpp"
+#include "api/tiles.hpp"
+#include "core/crop.hpp"
 #include "cpu/executor.hpp"
 #include "cpu/program.hpp"
 #include "cpu/thread_pool.hpp"
 #include "mimo_rt/error.hpp"
+#include "tiling/tile_plan.hpp"
 
 namespace mimo_rt {
 namespace {
@@ -96,9 +99,35 @@ struct Deblurrer::State {
   }
 
   std::size_t pass_bytes(std::int64_t height, std::int64_t width) const {
-    height = pad(height);
-    width = pad(width);
-    return bytes_for(height, width, band_for(height, width));
+    const tiling::Size tile = plan_for(height, width).tile;
+    return bytes_for(tile.height, tile.width, band_for(tile.height, tile.width));
+  }
+
+  std::int64_t halo() const {
+    return options.tiles.halo == TileOptions::kExact ? tiling::exact_halo(program().graph())
+                                                     : pad(options.tiles.halo);
+  }
+
+  tiling::TilePlan plan_for(std::int64_t height, std::int64_t width) const {
+    const tiling::Size padded{pad(height), pad(width)};
+    const std::int64_t stride = program().graph().stride();
+    tiling::Size tile = padded;
+    if (options.tiles.mode == TileOptions::Mode::fixed) {
+      tile = {options.tiles.height, options.tiles.width};
+    } else if (options.tiles.mode == TileOptions::Mode::chosen) {
+      const std::size_t bound = options.memory > 0 ? options.memory : kDefaultBytes;
+      const auto fits = [&](tiling::Size size) {
+        return bytes_for(size.height, size.width, program().anchors().unit) <= bound;
+      };
+      const auto chosen = tiling::choose_tile(padded, halo(), stride, fits);
+      if (!chosen) {
+        throw MemoryLimitError("memory.bound", "no tile of an image of " + size_text(height, width) +
+                                                   " with a halo of " + std::to_string(halo()) +
+                                                   " fits into the bound of " + mebibytes(bound));
+      }
+      tile = *chosen;
+    }
+    return tiling::plan_tiles(padded, tile, tile == padded ? 0 : halo(), stride);
   }
 
   // The highest useful band within the bound. Throws MemoryLimitError where a bound was set that the smallest
@@ -112,7 +141,8 @@ struct Deblurrer::State {
     if (least > bound) {
       if (options.memory == 0) return unit;
       throw MemoryLimitError("memory.bound", "an image of " + size_text(height, width) + " needs at least " +
-                                                 mebibytes(least) + "; the bound is " + mebibytes(bound));
+                                                 mebibytes(least) + "; the bound is " + mebibytes(bound) +
+                                                 ". Tiles that fit take more time and less memory");
     }
     std::int64_t low = 1, high = rows / unit;  // in units; low fits
     while (low < high) {
@@ -144,23 +174,36 @@ struct Deblurrer::State {
                      "the image holds NaN or infinite pixels; replace them before deblurring");
   }
 
-  // One pass of `passes` over the image, `done` of which were made before.
-  void run_pass(const ImageView& image, cpu::RowSink& sink, const RunOptions& run_options, double done,
-                double passes) {
-    PixelSource from(image, run_options.bgr, pad(image.height), pad(image.width), program().kernels().lanes);
-    // Non-finite pixels end the run as soon as a row of them was read.
+  // One pass of `passes` over the image, `done` of which were made before. make_sink: of what is kept of a
+  // tile, given as a function that crops a view to it.
+  template <typename MakeSink>
+  void run_pass(const ImageView& image, const RunOptions& run_options, double done, double passes,
+                MakeSink make_sink) {
+    const tiling::TilePlan plan = plan_for(image.height, image.width);
+    const int lanes = program().kernels().lanes;
     Clock::time_point told = Clock::now();
-    const auto progress = [&](double fraction) {
-      if (from.non_finite()) return false;
-      if (!run_options.progress || (fraction < 1.0 && Clock::now() - told < kBetweenReports)) return true;
-      told = Clock::now();
-      return run_options.progress((done + fraction) / passes);
-    };
-    try {
-      run(pad(image.height), pad(image.width), from, sink, progress);
-    } catch (const ImageError&) {
-      if (from.non_finite()) refuse_non_finite();
-      throw;
+    for (std::size_t i = 0; i < plan.count(); ++i) {
+      const auto [rows, columns] = plan[i];
+      PixelSource from(cropped(image, rows.origin, rows.origin + plan.tile.height, columns.origin,
+                               columns.origin + plan.tile.width),
+                       run_options.bgr, plan.tile.height, plan.tile.width, lanes);
+      auto kept = make_sink(
+          [&](auto view) { return cropped(view, rows.first, rows.end, columns.first, columns.end); });
+      KeptSink to(kept, rows.first - rows.origin, columns.first - columns.origin, lanes);
+      // Non-finite pixels end the run as soon as a row of them was read.
+      const auto progress = [&](double fraction) {
+        if (from.non_finite()) return false;
+        fraction = (static_cast<double>(i) + fraction) / static_cast<double>(plan.count());
+        if (!run_options.progress || (fraction < 1.0 && Clock::now() - told < kBetweenReports)) return true;
+        told = Clock::now();
+        return run_options.progress((done + fraction) / passes);
+      };
+      try {
+        run(plan.tile.height, plan.tile.width, from, to, progress);
+      } catch (const ImageError&) {
+        if (from.non_finite()) refuse_non_finite();
+        throw;
+      }
     }
   }
 
@@ -222,8 +265,9 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
   const int passes = state_->options.ensemble;
   const int lanes = state_->program().kernels().lanes;
   if (passes == 0) {
-    PixelSink to(source, destination, options.bgr, options.strength, lanes);
-    state_->run_pass(source, to, options, 0.0, 1.0);
+    state_->run_pass(source, options, 0.0, 1.0, [&](auto crop) {
+      return PixelSink(crop(source), crop(destination), options.bgr, options.strength, lanes);
+    });
     return;
   }
   EnsembleFrame frame = frame_for(source);
@@ -231,13 +275,15 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
   int done = 0;
   for (const int odd : {1, 0}) {
     for (int kind = passes - 2 + odd; kind > 0; kind -= 2, ++done) {
-      AddingSink to(frame.view(kind), lanes);
-      state_->run_pass(turned(source, kind), to, options, done, passes);
+      state_->run_pass(turned(source, kind), options, done, passes,
+                       [&](auto crop) { return AddingSink(crop(frame.view(kind)), lanes); });
     }
   }
-  PixelSink pixels(source, destination, options.bgr, options.strength, MeanSink::kLanes);
-  MeanSink to(frame.view(0), lanes, passes, pixels);
-  state_->run_pass(source, to, options, done, passes);
+  state_->run_pass(source, options, done, passes, [&](auto crop) {
+    return MeanSink(
+        crop(frame.view(0)), lanes, passes,
+        PixelSink(crop(source), crop(destination), options.bgr, options.strength, MeanSink::kLanes));
+  });
 }
 
 void Deblurrer::infer(const ImageView& source, const MutableImageView& destination) {
@@ -262,6 +308,13 @@ void Deblurrer::infer(const ImageView& source, const MutableImageView& destinati
   PlaneSource from(source, state_->program().kernels().lanes);
   PlaneSink to(destination, state_->program().kernels().lanes);
   state_->run(source.height, source.width, from, to, {});
+}
+
+Deblurrer::Tiles Deblurrer::tiles_for(std::int64_t height, std::int64_t width) const {
+  if (height < 1 || width < 1) throw ImageError("image.empty", "both sides must be at least 1 pixel");
+  const tiling::TilePlan plan = state_->plan_for(height, width);
+  return {plan.tile.height, plan.tile.width, plan.count() == 1 ? 0 : state_->halo(),
+          static_cast<std::int64_t>(plan.count())};
 }
 
 std::size_t Deblurrer::memory_for(std::int64_t height, std::int64_t width) const {

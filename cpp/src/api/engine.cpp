@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/file.hpp"
+#include "core/folders.hpp"
 #include "cpu/half_weights.hpp"
 #include "cpu/program.hpp"
 #include "cpu/search.hpp"

@@ -67,7 +67,7 @@ class AddingSink final : public cpu::RowSink {
 // Takes in the last pass, and hands the mean of all on.
 class MeanSink final : public cpu::RowSink {
  public:
-  MeanSink(const MutableImageView& frame, int lanes, int passes, cpu::RowSink& next)
+  MeanSink(const MutableImageView& frame, int lanes, int passes, PixelSink next)
       : frame_(frame), adding_(frame, lanes), scale_(1.0F / static_cast<float>(passes)), next_(next) {}
   void store(std::int64_t y, const float* row, std::ptrdiff_t block_stride) override;
 
@@ -77,7 +77,7 @@ class MeanSink final : public cpu::RowSink {
   MutableImageView frame_;
   AddingSink adding_;
   float scale_;
-  cpu::RowSink& next_;
+  PixelSink next_;
 };
 
 }  // namespace mimo_rt

@@ -1,10 +1,11 @@
 // The conversions, one template over the pixel type.
 #include "api/pixels.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
+
+#include "core/pixel_math.hpp"
 
 namespace mimo_rt {
 namespace {
@@ -18,37 +19,6 @@ T read(const std::byte* at) {
 template <typename T>
 void write(std::byte* at, T value) {
   std::memcpy(at, &value, sizeof(T));
-}
-
-template <typename T>
-constexpr float kLargest = 1.0F;
-template <>
-constexpr float kLargest<std::uint8_t> = 255.0F;
-template <>
-constexpr float kLargest<std::uint16_t> = 65535.0F;
-
-template <typename T>
-float to_unit(T pixel) {
-  return static_cast<float>(pixel) / kLargest<T>;
-}
-
-// NaN, which only a broken model can make, becomes 0.
-template <typename T>
-T from_unit(float y) {
-  y = y > 0.0F ? std::min(y, 1.0F) : 0.0F;
-  if constexpr (std::is_same_v<T, float>) return y;
-  return static_cast<T>(y * kLargest<T> + 0.5F);
-}
-
-// The pixel that stands at i of an axis padded from size to padded: one rule for the whole axis.
-std::int64_t source_of(std::int64_t i, std::int64_t size, std::int64_t padded) {
-  if (i < size) return i;
-  return padded - size <= size - 1 ? 2 * size - 2 - i : size - 1;
-}
-
-template <typename View>
-auto* at(const View& view, std::int64_t y, std::int64_t x, std::int64_t c) {
-  return view.data + y * view.row_stride + x * view.column_stride + c * view.channel_stride;
 }
 
 template <typename Function>
@@ -83,7 +53,7 @@ void PixelSource::load(std::int64_t y, float* row, std::ptrdiff_t block_stride) 
         for (std::int64_t x = 0; x < padded_width_; ++x) to[x * lanes_] = 0.0F;
         continue;
       }
-      const std::byte* from = at(image_, source_y, 0, grey ? 0 : bgr ? 2 - c : c);
+      const std::byte* from = pixel_at(image_, source_y, 0, grey ? 0 : bgr ? 2 - c : c);
       for (std::int64_t x = 0; x < image_.width; ++x) {
         const float value = to_unit(read<T>(from + x * image_.column_stride));
         if constexpr (std::is_same_v<T, float>) finite = finite && std::isfinite(value);
@@ -117,15 +87,16 @@ void PixelSink::store(std::int64_t y, const float* row, std::ptrdiff_t block_str
     if (grey) {
       for (std::int64_t x = 0; x < source_.width; ++x) {
         const std::int64_t i = x * lanes_;
-        const float luma = 0.299F * planes[0][i] + 0.587F * planes[1][i] + 0.114F * planes[2][i];
-        write(at(destination_, y, x, 0), from_unit<T>(blended(luma, at(source_, y, x, 0))));
+        const float grey_output = luma(planes[0][i], planes[1][i], planes[2][i]);
+        write(pixel_at(destination_, y, x, 0),
+              from_unit<T>(blended(grey_output, pixel_at(source_, y, x, 0))));
       }
       return;
     }
     for (int c = 0; c < 3; ++c) {
       const int channel = bgr ? 2 - c : c;
-      const std::byte* from = at(source_, y, 0, channel);
-      std::byte* to = at(destination_, y, 0, channel);
+      const std::byte* from = pixel_at(source_, y, 0, channel);
+      std::byte* to = pixel_at(destination_, y, 0, channel);
       const float* plane = planes[static_cast<std::size_t>(c)];
       for (std::int64_t x = 0; x < source_.width; ++x) {
         write(to + x * destination_.column_stride,
@@ -134,7 +105,7 @@ void PixelSink::store(std::int64_t y, const float* row, std::ptrdiff_t block_str
     }
     for (std::int64_t c = 3; c < source_.channels; ++c) {
       for (std::int64_t x = 0; x < source_.width; ++x) {
-        std::memcpy(at(destination_, y, x, c), at(source_, y, x, c), sizeof(T));
+        std::memcpy(pixel_at(destination_, y, x, c), pixel_at(source_, y, x, c), sizeof(T));
       }
     }
   });
@@ -145,7 +116,7 @@ void PlaneSource::load(std::int64_t y, float* row, std::ptrdiff_t block_stride) 
   for (std::int64_t c = 0; c < padded; ++c) {
     float* to = row + c / lanes_ * block_stride + c % lanes_;
     for (std::int64_t x = 0; x < planes_.width; ++x) {
-      to[x * lanes_] = c < planes_.channels ? read<float>(at(planes_, y, x, c)) : 0.0F;
+      to[x * lanes_] = c < planes_.channels ? read<float>(pixel_at(planes_, y, x, c)) : 0.0F;
     }
   }
 }
@@ -153,7 +124,7 @@ void PlaneSource::load(std::int64_t y, float* row, std::ptrdiff_t block_stride) 
 void PlaneSink::store(std::int64_t y, const float* row, std::ptrdiff_t block_stride) {
   for (std::int64_t c = 0; c < planes_.channels; ++c) {
     const float* from = row + c / lanes_ * block_stride + c % lanes_;
-    for (std::int64_t x = 0; x < planes_.width; ++x) write(at(planes_, y, x, c), from[x * lanes_]);
+    for (std::int64_t x = 0; x < planes_.width; ++x) write(pixel_at(planes_, y, x, c), from[x * lanes_]);
   }
 }
 
@@ -162,7 +133,7 @@ void copy_pixels(const ImageView& source, const MutableImageView& destination) {
     for (std::int64_t y = 0; y < source.height; ++y) {
       for (std::int64_t x = 0; x < source.width; ++x) {
         for (std::int64_t c = 0; c < source.channels; ++c) {
-          std::memcpy(at(destination, y, x, c), at(source, y, x, c), sizeof(tag));
+          std::memcpy(pixel_at(destination, y, x, c), pixel_at(source, y, x, c), sizeof(tag));
         }
       }
     }

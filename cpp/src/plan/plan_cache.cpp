@@ -1,7 +1,6 @@
 #include "plan/plan_cache.hpp"
 
 #include <chrono>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -19,17 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kExtension = ".plan";
-
-// A path from the environment; empty where it is not set.
-fs::path environment_path(const char* name) {
-#ifdef _WIN32
-  const std::wstring wide(name, name + std::char_traits<char>::length(name));
-  const wchar_t* value = _wgetenv(wide.c_str());
-#else
-  const char* value = std::getenv(name);
-#endif
-  return value != nullptr ? fs::path(value) : fs::path();
-}
 
 // Up to `length` letters, digits, '+' and '_' of the text: safe in a file name on every system.
 std::string name_part(const std::string& text, std::size_t length) {
@@ -94,25 +82,6 @@ void sweep(const fs::path& folder) {
 }
 
 }  // namespace
-
-fs::path default_cache_folder() {
-  if (fs::path own = environment_path("MIMO_RT_CACHE"); !own.empty()) return own;
-#if defined(_WIN32)
-  const fs::path local = environment_path("LOCALAPPDATA");
-  return local.empty() ? fs::path() : local / "mimo_rt" / "cache";
-#else
-  // A relative path there is to be ignored, says the specification of base directories.
-  if (const fs::path caches = environment_path("XDG_CACHE_HOME"); caches.is_absolute())
-    return caches / "mimo_rt";
-  const fs::path home = environment_path("HOME");
-  if (!home.is_absolute()) return {};
-#if defined(__APPLE__)
-  return home / "Library" / "Caches" / "mimo_rt";
-#else
-  return home / ".cache" / "mimo_rt";
-#endif
-#endif
-}
 
 fs::path cached_plan_path(const fs::path& folder, const PlanKey& key) {
   Sha256 hash;

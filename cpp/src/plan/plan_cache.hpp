@@ -10,10 +10,6 @@
 
 namespace mimo_rt {
 
-// $MIMO_RT_CACHE, else the system's place: $XDG_CACHE_HOME/mimo_rt or ~/.cache/mimo_rt; macOS
-// ~/Library/Caches/mimo_rt; Windows %LOCALAPPDATA%\mimo_rt\cache. Empty where there is no home.
-std::filesystem::path default_cache_folder();
-
 // The file in `folder` that holds the plan for `key`. The name follows from model, target, precision, options
 // and machine; kernels are left out, so that the plans of a new version replace those of the old.
 std::filesystem::path cached_plan_path(const std::filesystem::path& folder, const PlanKey& key);

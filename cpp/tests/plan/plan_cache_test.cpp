@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/file.hpp"
+#include "core/folders.hpp"
 #include "mimo_rt/plan.hpp"
 #include "plan/plan_layout.hpp"
 #include "plan/sample_plans.hpp"

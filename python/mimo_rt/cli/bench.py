@@ -39,6 +39,9 @@ EXPLANATIONS = (
     "Pre-processing: turning pixels into the network's first tensor, padding included.",
     "Compute Time: running the network.",
     "Post-processing: turning the network's last tensor into pixels, cropping included.",
+    "Enqueue Time: the host's time to hand a query's work to the GPU.",
+    "H2D Latency, GPU Compute Time, D2H Latency: by the GPU's events, summed over tiles, which overlap; on a"
+    " GPU the Compute Time is the host's clock around all of them.",
     "Peak Memory: the largest resident size of the whole process so far, interpreter and images included.",
 )
 
@@ -70,6 +73,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     build.add_argument(
         "--fp16", action="store_true", help="rows and weights in half precision, arithmetic in single"
+    )
+    build.add_argument("--int8", action="store_true", help="of an int8 export, on a GPU")
+    build.add_argument("--backend", metavar="NAME", default="auto", help="auto, cpu, tensorrt, tensorrt-rtx")
+    build.add_argument(
+        "--builderOptimizationLevel",
+        type=options.count,
+        metavar="N",
+        help="of a GPU plan: 0 (quick build) to 5 (fast run)",
     )
     build.add_argument("--noCache", action="store_true", help="build anew, and keep no plan in the cache")
     build.add_argument("--skipInference", action="store_true", help="stop once the engine is built and saved")
@@ -210,7 +221,13 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
         if profile is not None:
             profile.add_last_run()
         times = deblurrer.last_times
-        return benchmarking.Phases(1000 * times["input"], 1000 * times["compute"], 1000 * times["output"])
+        device = deblurrer.last_device_times
+        return benchmarking.Phases(
+            1000 * times["input"],
+            1000 * times["compute"],
+            1000 * times["output"],
+            benchmarking.DeviceTimes(**device) if device else None,
+        )
 
     log.info(f"Starting inference on {deblurrer.threads} threads")
     trace = benchmarking.measure(
@@ -265,20 +282,29 @@ def _engine(args: argparse.Namespace) -> Engine:
     from mimo_rt.engine import Engine, build, open_engine
 
     if args.loadEngine:
-        if args.fp16 or args.target or args.tactics:
-            raise UsageError("--fp16, --target and --tactics say how a plan is built; --loadEngine reads one")
+        if args.fp16 or args.int8 or args.target or args.tactics:
+            raise UsageError(
+                "--fp16, --int8, --target and --tactics say how a plan is built; --loadEngine reads one"
+            )
         return Engine.load(args.loadEngine)
     model = args.onnx or args.model or DEFAULT_MODEL
-    if args.target is None and args.tactics is None and not args.onnx and not args.fp16:
-        return open_engine(model, cache=not args.noCache)
+    plain = args.target is None and args.tactics is None and args.builderOptimizationLevel is None
+    if plain and not args.onnx and not args.fp16 and not args.int8:
+        return open_engine(model, backend=args.backend, cache=not args.noCache)
     # As a path, so that --onnx never means a bundled model's name.
     return build(
         Path(model) if args.onnx else model,
+        backend=args.backend,
+        optimization_level=args.builderOptimizationLevel,
         target=args.target,
         tactics=args.tactics or "fixed",
-        precision="fp16" if args.fp16 else "fp32",
+        precision=_precision(args),
         cache=not args.noCache,
     )
+
+
+def _precision(args: argparse.Namespace) -> str:
+    return "int8" if args.int8 else "fp16" if args.fp16 else "fp32"
 
 
 def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] | None) -> None:
@@ -287,7 +313,7 @@ def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] |
     log.info(f"Format: {'Plan' if args.loadEngine else 'ONNX' if args.onnx else 'by content'}")
     log.info(f"Model: {args.onnx or args.loadEngine or args.model or DEFAULT_MODEL}")
     log.info("=== Build Options ===")
-    log.info(f"Precision: FP32{'+FP16' if args.fp16 else ''}")
+    log.info(f"Precision: {'FP32+FP16' if args.fp16 else _precision(args).upper()}")
     log.info(f"Instruction set: {args.target or 'best available'}")
     log.info(f"Tactics: {args.tactics or 'fixed'}")
     log.info(f"Plan cache: {'Disabled' if args.noCache or args.loadEngine else 'Enabled'}")
@@ -295,7 +321,10 @@ def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] |
     log.info(f"Save engine: {args.saveEngine or ''}")
     log.info(f"Load engine: {args.loadEngine or ''}")
     log.info("=== System Options ===")
-    log.info("Backend: CPU")
+    log.info(f"Backend: {'CPU' if args.backend in ('auto', 'cpu') else args.backend}")
+    if args.backend == "tensorrt":
+        log.info("CUDA Graph: Enabled where the plan can be captured")
+        log.info("Data transfers: Enabled, float32 images in and out")
     log.info(f"Threads: {args.threads or 'all cores'}")
     log.info("=== Inference Options ===")
     log.info(f"Input inference shape: {height}x{width}, 8-bit pixels")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mimo_rt.cli import OK, UsageError
+from mimo_rt.cli import OK, UsageError, options
 from mimo_rt.cli.console import Console
 from mimo_rt.sizes import format_bytes
 
@@ -22,9 +22,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="ONNX file or a model's name")
     parser.add_argument("-o", "--output", required=True, metavar="PLAN", help="where to write the plan")
-    parser.add_argument("--backend", default="auto", help="auto (default) or cpu")
+    parser.add_argument("--backend", default="auto", help="auto (default), cpu, tensorrt or tensorrt-rtx")
     parser.add_argument(
-        "--precision", default="fp32", help="fp32 (default), or fp16: half the memory for rows and weights"
+        "--precision",
+        default="fp32",
+        help="fp32 (default), or fp16: half the memory for rows and weights; on a GPU int8 of an int8 export",
+    )
+    parser.add_argument(
+        "--tile", type=options.sides, help="of a GPU plan: the one size it takes, as 512 or 720x1280"
+    )
+    parser.add_argument(
+        "--optimization-level", type=options.count, help="of a GPU plan: 0 (quick build) to 5 (fast run)"
     )
     parser.add_argument(
         "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"
@@ -57,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         target=args.target,
         tactics=args.tactics,
+        tile=args.tile,
+        optimization_level=args.optimization_level,
         cache=args.cache,
     )
     engine.save(target)

@@ -86,6 +86,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="1, 0.5 or 0.25: run the network on the shrunk photo, for long blur; auto chooses (default)",
     )
     parser.add_argument(
+        "--tile",
+        type=options.tile,
+        help="run in tiles of so many pixels (or HEIGHTxWIDTH, or auto: as --memory allows), for very wide "
+        "photos in little memory",
+    )
+    parser.add_argument(
+        "--halo",
+        type=options.count,
+        help="pixels beside a tile that are computed twice; less than exact (default) shows in the seams",
+    )
+    parser.add_argument("--backend", default="auto", help="auto (default), cpu, tensorrt or tensorrt-rtx")
+    parser.add_argument(
         "--always",
         action="store_true",
         help="write the result even where it differs so little that the photo would be left as it was",
@@ -123,6 +135,8 @@ class Job:
 
 def run(args: argparse.Namespace) -> int:
     console = Console(args.quiet)
+    if args.halo is not None and args.tile is None:
+        raise UsageError("--halo is for tiles; give --tile as well")
     jobs = plan_jobs(args.inputs, args.output, args.format)
     if args.json and any(job.target is None for job in jobs):
         raise UsageError("--json and a picture on standard output cannot both be had; give an output file")
@@ -265,16 +279,41 @@ class _Work:
     def _deblurrer_for_all(self) -> Deblurrer:
         if self._deblurrer is None:
             from mimo_rt.deblurrer import Deblurrer
+            from mimo_rt.engine import open_engine
 
             start = time.perf_counter()
             args = self._args
+            engine = open_engine(args.model, backend=args.backend)
+            if engine.backend_reason:
+                self._console.say(f"note: {engine.backend_reason}")
             self._deblurrer = Deblurrer(
-                args.model, threads=args.threads, memory=args.memory, ensemble=args.ensemble
+                engine,
+                threads=args.threads,
+                memory=args.memory,
+                ensemble=args.ensemble,
+                tile=args.tile,
+                halo=args.halo,
             )
             origin = self._deblurrer.engine.info.origin
             if origin.startswith("built"):
                 self._console.say(f"plan {origin} ({time.perf_counter() - start:.1f} s)")
         return self._deblurrer
+
+    def _say_tiles(self, job: Job, picture: Picture, scale: float) -> None:
+        if self._args.tile is None or self._deblurrer is None or self._args.quiet:
+            return
+        from mimo_rt.seams import seam_error
+
+        tiles = self._deblurrer.tiles_for(round(picture.height * scale), round(picture.width * scale))
+        if tiles.count == 1:
+            self._console.say(f"{job.name}: one tile, the whole picture")
+            return
+        text = f"{tiles.count} tiles of {tiles.width}x{tiles.height}, halo {tiles.halo}"
+        exact = self._deblurrer.engine.info.halo
+        if tiles.halo < exact:
+            error = 255 * seam_error(self._deblurrer.engine, picture.pixels, tiles.halo)
+            text += f" ({exact} is exact; seams of up to {error:.2g} levels where there is most detail)"
+        self._console.say(f"{job.name}: {text}")
 
     def do(self, job: Job) -> dict[str, Any]:
         """One photo from file to file; returns its part of the report."""
@@ -309,6 +348,7 @@ class _Work:
             choice = deblurrer.choose_scale(picture.pixels)
             scale = choice.scale
             console.say(f"{job.name}: {choice.sentence}")
+        self._say_tiles(job, picture, scale)
         with ProgressBar(job.name, quiet=args.quiet) as bar:
             sharp = deblurrer.run(picture.pixels, strength=args.strength, scale=scale, progress=bar)
         running = time.perf_counter() - begin

@@ -94,7 +94,9 @@ def examine() -> dict[str, Any]:
         there = ", ".join(f"{name} {version}" for name, version in found.items() if version)
         lacking = f" (missing: {', '.join(missing)})" if there and missing else ""
         extras[what] = (there or "not installed") + lacking
-    extras["NVIDIA GPU (tensorrt)"] = "this version has no GPU backend; everything runs on the processor"
+    extras["TensorRT (tensorrt)"] = tensorrt()
+    extras["TensorRT for RTX (rtx)"] = version_of("tensorrt_rtx_cu13_bindings") or "not installed"
+    extras["NVIDIA GPU"] = gpu()
     return {
         "versions": versions,
         "processor": {"model": machine.cpu_name(), "cores usable": str(machine.usable_cores())},
@@ -104,6 +106,32 @@ def examine() -> dict[str, Any]:
         "extras": extras,
         "problems": problems,
     }
+
+
+def tensorrt() -> str:
+    """Whether the backend tensorrt can be had, and what is missing."""
+    from mimo_rt.errors import Error
+    from mimo_rt.tensorrt import TensorRtLibrary
+
+    try:
+        conditions = TensorRtLibrary().conditions
+    except Error as error:
+        return f"not usable: {error}"
+    return ", ".join(conditions.values())
+
+
+def gpu() -> str:
+    """Whether plans for a GPU can be run here, and what is missing."""
+    from mimo_rt.cuda_driver import Device, gpu_present
+    from mimo_rt.errors import Error
+
+    if not gpu_present():
+        return "none seen; everything runs on the processor"
+    try:
+        Device()
+    except Error as error:
+        return f"seen, and not usable: {error}"
+    return "usable"
 
 
 def version_of(package: str) -> str | None:

@@ -72,6 +72,16 @@ def quality(text: str) -> int:
     return value
 
 
+def tile(text: str) -> int | tuple[int, int] | str:
+    """A side in pixels, HEIGHTxWIDTH or "auto"."""
+    return text if text == "auto" else sides(text)
+
+
+def sides(text: str) -> int | tuple[int, int]:
+    """A side in pixels, or HEIGHTxWIDTH."""
+    return size(text) if "x" in text else at_least_one(text)
+
+
 def size(text: str) -> tuple[int, int]:
     """ "720x1280", "1x3x720x1280" or "image:1x3x720x1280" as (height, width)."""
     match = re.fullmatch(r"(?:[^:]+:)?(?:1x3x)?(\d+)x(\d+)", text)

@@ -1,0 +1,129 @@
+#include "tensorrt/builder.hpp"
+
+#include <atomic>
+#include <map>
+
+#include "tensorrt/nvidia.hpp"
+
+namespace mimo_rt::tensorrt {
+namespace {
+
+// Hands TensorRT's phases on, and asks for an end of the build once the caller has.
+class Progress final : public nvinfer1::IProgressMonitor {
+ public:
+  explicit Progress(const mimo_rt_trt_build_options& options) : options_(options) {}
+  bool cancelled() const noexcept { return cancelled_; }
+
+  void phaseStart(const char* phase, const char*, std::int32_t steps) noexcept override {
+    try {
+      const std::lock_guard lock(mutex_);
+      steps_[phase] = steps;
+    } catch (...) {  // no memory: the phase is told without its number of steps
+    }
+    tell(phase, 0);
+  }
+  bool stepComplete(const char* phase, std::int32_t step) noexcept override {
+    tell(phase, step + 1);
+    return !cancelled_;
+  }
+  void phaseFinish(const char*) noexcept override {}
+
+ private:
+  void tell(const char* phase, std::int32_t step) noexcept {
+    std::int32_t steps = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = steps_.find(phase); found != steps_.end()) steps = found->second;
+    }
+    if (options_.progress(options_.user, phase, step, steps) == 0) cancelled_ = true;
+  }
+
+  const mimo_rt_trt_build_options& options_;
+  std::mutex mutex_;  // TensorRT may call from several threads
+  std::map<std::string, std::int32_t, std::less<>> steps_;
+  std::atomic<bool> cancelled_{false};
+};
+
+std::string parser_errors(const nvonnxparser::IParser& parser, const Log& log) {
+  std::string text;
+  for (int i = 0; i < parser.getNbErrors() && i < 3; ++i) {
+    const nvonnxparser::IParserError& error = *parser.getError(i);
+    const char* node = error.nodeName();
+    const bool named = node != nullptr && *node != '\0';
+    text += (text.empty() ? "" : "; ") + std::string(named ? node : "the graph") + ": " + error.desc();
+  }
+  return text.empty() ? log.last() : text;
+}
+
+nvinfer1::Dims4 dims(std::int64_t channels, const std::int64_t (&size)[2]) {
+  return {1, channels, size[0], size[1]};
+}
+
+void set_profile(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
+                 const nvinfer1::INetworkDefinition& network, const mimo_rt_trt_build_options& options) {
+  const nvinfer1::ITensor& image = *network.getInput(0);
+  const std::int64_t channels = image.getDimensions().d[1];
+  nvinfer1::IOptimizationProfile& profile = *builder.createOptimizationProfile();  // the builder's own
+  using Selector = nvinfer1::OptProfileSelector;
+  const bool set = profile.setDimensions(image.getName(), Selector::kMIN, dims(channels, options.smallest)) &&
+                   profile.setDimensions(image.getName(), Selector::kOPT, dims(channels, options.best)) &&
+                   profile.setDimensions(image.getName(), Selector::kMAX, dims(channels, options.largest));
+  if (!set || !profile.isValid() || config.addOptimizationProfile(&profile) < 0) {
+    throw Failure(MIMO_RT_TRT_MODEL, "TensorRT refuses these sizes for the model");
+  }
+}
+
+void hand_out(const mimo_rt_trt_build_options& options, mimo_rt_trt_sink sink,
+              const nvinfer1::IHostMemory& memory) {
+  if (sink != nullptr) sink(options.user, memory.data(), memory.size());
+}
+
+}  // namespace
+
+void build(const mimo_rt_trt_build_options& options) {
+  Log log;
+  const auto builder = make_builder(log);
+#if NV_TENSORRT_MAJOR >= 11
+  constexpr nvinfer1::NetworkDefinitionCreationFlags kTyped = 0;  // there is no other
+#else
+  constexpr nvinfer1::NetworkDefinitionCreationFlags kTyped =
+      1U << static_cast<std::uint32_t>(nvinfer1::NetworkDefinitionCreationFlag::kSTRONGLY_TYPED);
+#endif
+  const std::unique_ptr<nvinfer1::INetworkDefinition> network(builder->createNetworkV2(kTyped));
+  if (!network) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot make a network: " + log.last());
+  const auto parser = make_parser(*network, log);
+  if (!parser->parse(options.onnx, options.onnx_size)) {
+    throw Failure(MIMO_RT_TRT_MODEL, "TensorRT cannot read the model: " + parser_errors(*parser, log));
+  }
+  if (network->getNbInputs() != 1 || network->getNbOutputs() != 1 ||
+      network->getInput(0)->getDimensions().nbDims != 4) {
+    throw Failure(MIMO_RT_TRT_MODEL, "the model is not one of an image in and an image out");
+  }
+  const std::unique_ptr<nvinfer1::IBuilderConfig> config(builder->createBuilderConfig());
+  if (!config) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot make a configuration: " + log.last());
+  config->setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);
+  if (options.tf32 == 0) config->clearFlag(nvinfer1::BuilderFlag::kTF32);
+  if (options.optimization_level >= 0) config->setBuilderOptimizationLevel(options.optimization_level);
+  if (options.workspace > 0) {
+    config->setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE,
+                               static_cast<std::size_t>(options.workspace));
+  }
+  set_profile(*builder, *config, *network, options);
+  // An empty cache where there is none, so that this build's timings can be handed out.
+  std::unique_ptr<nvinfer1::ITimingCache> cache(
+      config->createTimingCache(options.timing_cache, options.timing_cache_size));
+  if (!cache) cache.reset(config->createTimingCache(nullptr, 0));
+  if (cache && !config->setTimingCache(*cache, false)) cache.reset();
+  Progress progress(options);
+  if (options.progress != nullptr) config->setProgressMonitor(&progress);
+  const std::unique_ptr<nvinfer1::IHostMemory> plan(builder->buildSerializedNetwork(*network, *config));
+  if (progress.cancelled()) throw Failure(MIMO_RT_TRT_CANCELLED, "the build was ended before it was done");
+  if (!plan) throw Failure(MIMO_RT_TRT_MODEL, "TensorRT cannot build a plan: " + log.last());
+  if (cache) {
+    const std::unique_ptr<nvinfer1::IHostMemory> timings(cache->serialize());
+    if (timings) hand_out(options, options.timing_cache_sink, *timings);
+  }
+  hand_out(options, options.plan_sink, *plan);
+}
+
+}  // namespace mimo_rt::tensorrt

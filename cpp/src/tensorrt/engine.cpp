@@ -1,0 +1,372 @@
+#include "tensorrt/engine.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "core/crop.hpp"
+#include "cuda/launch.hpp"
+
+namespace mimo_rt::tensorrt {
+namespace {
+
+using Selector = nvinfer1::OptProfileSelector;
+
+void copy_sides(const nvinfer1::Dims& dims, std::int64_t (&sides)[2]) {
+  sides[0] = dims.d[2];
+  sides[1] = dims.d[3];
+}
+
+template <typename Byte>
+BasicImageView<Byte> view_of(const mimo_rt_trt_view& view, void* data) {
+  return {static_cast<Byte*>(data),
+          static_cast<PixelType>(view.type),
+          view.height,
+          view.width,
+          view.channels,
+          static_cast<std::ptrdiff_t>(view.row_stride),
+          static_cast<std::ptrdiff_t>(view.column_stride),
+          static_cast<std::ptrdiff_t>(view.channel_stride)};
+}
+
+std::size_t bytes_of(const mimo_rt_trt_view& view) {
+  constexpr std::size_t kSizes[] = {1, 2, 4};
+  return static_cast<std::size_t>(view.height * view.width * view.channels) * kSizes[view.type];
+}
+
+float milliseconds(const Event& from, const Event& to) {
+  float ms = 0;
+  check(cudaEventElapsedTime(&ms, from.get(), to.get()), "tell a time");
+  return ms;
+}
+
+}  // namespace
+
+Engine::Engine(const void* plan, std::size_t size) : runtime_(make_runtime(log_)) {
+  engine_.reset(runtime_->deserializeCudaEngine(plan, size));
+  if (!engine_) throw Failure(MIMO_RT_TRT_PLAN, "TensorRT cannot load the plan: " + log_.last());
+  for (int i = 0; i < engine_->getNbIOTensors(); ++i) {
+    const char* name = engine_->getIOTensorName(i);
+    const bool input = engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
+    (input ? input_ : output_) = name;
+    if (engine_->getTensorDataType(name) != nvinfer1::DataType::kFLOAT ||
+        engine_->getTensorShape(name).nbDims != 4) {
+      throw Failure(MIMO_RT_TRT_PLAN, "the plan does not take and give float32 images");
+    }
+  }
+  if (engine_->getNbIOTensors() != 2 || input_.empty() || output_.empty()) {
+    throw Failure(MIMO_RT_TRT_PLAN, "the plan is not one of an image in and an image out");
+  }
+  channels_in_ = static_cast<std::int32_t>(engine_->getTensorShape(input_.c_str()).d[1]);
+  channels_out_ = static_cast<std::int32_t>(engine_->getTensorShape(output_.c_str()).d[1]);
+  context_.reset(
+      engine_->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
+  if (!context_) throw Failure(MIMO_RT_TRT_MEMORY, "TensorRT cannot make a context: " + log_.last());
+  in_ = stream();
+  compute_ = stream();
+  out_ = stream();
+  if (!context_->setOptimizationProfileAsync(0, compute_.get())) {
+    throw Failure(MIMO_RT_TRT_PLAN, "TensorRT refuses the plan's profile: " + log_.last());
+  }
+  for (Slot& slot : slots_) {
+    for (Event* e : {&slot.in_begin, &slot.in_end, &slot.compute_begin, &slot.compute_end, &slot.out_begin,
+                     &slot.out_end}) {
+      *e = event();
+    }
+  }
+}
+
+Engine::~Engine() {
+  // Nothing of ours may be freed under work that is still under way.
+  for (const Stream* s : {&in_, &compute_, &out_}) {
+    if (*s) cudaStreamSynchronize(s->get());
+  }
+}
+
+mimo_rt_trt_plan_info Engine::info() const {
+  mimo_rt_trt_plan_info info{};
+  const char* name = input_.c_str();
+  copy_sides(engine_->getProfileShape(name, 0, Selector::kMIN), info.smallest);
+  copy_sides(engine_->getProfileShape(name, 0, Selector::kOPT), info.best);
+  copy_sides(engine_->getProfileShape(name, 0, Selector::kMAX), info.largest);
+  info.channels_in = channels_in_;
+  info.channels_out = channels_out_;
+  info.layers = engine_->getNbLayers();
+  info.device_memory = engine_->getDeviceMemorySizeV2();
+  return info;
+}
+
+// Lays everything out for one size: workspace, slots, graphs. What was there of another size is gone first,
+// so that both need not fit at once.
+void Engine::set_size(std::int64_t height, std::int64_t width) {
+  if (height == height_ && width == width_) return;
+  height_ = width_ = 0;
+  for (Slot& slot : slots_) {
+    slot.graph.reset();
+    slot.host_in.reset();
+    slot.host_out.reset();
+    slot.device_in.reset();
+    slot.device_out.reset();
+  }
+  const nvinfer1::Dims4 dims{1, channels_in_, height, width};
+  if (!context_->setInputShape(input_.c_str(), dims) || context_->inferShapes(0, nullptr) != 0) {
+    throw Failure(MIMO_RT_TRT_BACKEND, "the plan does not take images of " + std::to_string(width) + "x" +
+                                           std::to_string(height) + ": " + log_.last());
+  }
+  const nvinfer1::Dims result = context_->getTensorShape(output_.c_str());
+  if (result.nbDims != 4 || result.d[2] != height || result.d[3] != width) {
+    throw Failure(MIMO_RT_TRT_PLAN, "the plan does not give images of the size that it takes");
+  }
+  const std::size_t needed = context_->updateDeviceMemorySizeForShapes();
+  if (needed > workspace_bytes_) {
+    workspace_.reset();
+    workspace_bytes_ = 0;
+    workspace_ = device_memory(needed);
+    workspace_bytes_ = needed;
+  }
+  context_->setDeviceMemoryV2(workspace_.get(), static_cast<std::int64_t>(workspace_bytes_));
+  const auto pixels = static_cast<std::size_t>(height * width);
+  bytes_in_ = pixels * static_cast<std::size_t>(channels_in_) * sizeof(float);
+  bytes_out_ = pixels * static_cast<std::size_t>(channels_out_) * sizeof(float);
+  for (Slot& slot : slots_) prepare(slot);
+  height_ = height;
+  width_ = width;
+}
+
+void Engine::bind(Slot& slot) {
+  if (!context_->setTensorAddress(input_.c_str(), slot.device_in.get()) ||
+      !context_->setTensorAddress(output_.c_str(), slot.device_out.get())) {
+    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT refuses the memory of an image: " + log_.last());
+  }
+}
+
+void Engine::enqueue(Slot& slot) {
+  bind(slot);
+  if (!context_->enqueueV3(compute_.get())) {
+    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot run the plan: " + log_.last());
+  }
+}
+
+void Engine::prepare(Slot& slot) {
+  slot.device_in = device_memory(bytes_in_);
+  slot.device_out = device_memory(bytes_out_);
+  check(cudaMemsetAsync(slot.device_in.get(), 0, bytes_in_, compute_.get()), "clear memory");
+  enqueue(slot);  // once outside a graph: kernels load, and TensorRT's deferred work for the size is done
+  check(cudaStreamSynchronize(compute_.get()), "run the plan for the first time");
+  // Where a plan cannot be captured it is enqueued each time: slower to start, as right.
+  if (cudaStreamBeginCapture(compute_.get(), cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+    cudaGetLastError();
+    return;
+  }
+  bind(slot);
+  const bool enqueued = context_->enqueueV3(compute_.get());
+  cudaGraph_t graph = nullptr;
+  const bool captured = cudaStreamEndCapture(compute_.get(), &graph) == cudaSuccess && enqueued;
+  if (captured) {
+    cudaGraphExec_t executable = nullptr;
+    if (cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess) slot.graph.reset(executable);
+  }
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();
+}
+
+void Engine::submit(Slot& slot, const float* image) {
+  if (!slot.host_in) slot.host_in = pinned_memory(bytes_in_);
+  if (!slot.host_out) slot.host_out = pinned_memory(bytes_out_);
+  std::memcpy(slot.host_in.get(), image, bytes_in_);
+  check(cudaEventRecord(slot.in_begin.get(), in_.get()), "record an event");
+  check(
+      cudaMemcpyAsync(slot.device_in.get(), slot.host_in.get(), bytes_in_, cudaMemcpyHostToDevice, in_.get()),
+      "copy an image in");
+  check(cudaEventRecord(slot.in_end.get(), in_.get()), "record an event");
+  check(cudaStreamWaitEvent(compute_.get(), slot.in_end.get(), 0), "wait for a copy");
+  check(cudaEventRecord(slot.compute_begin.get(), compute_.get()), "record an event");
+  if (slot.graph) {
+    check(cudaGraphLaunch(slot.graph.get(), compute_.get()), "launch the plan");
+  } else {
+    enqueue(slot);
+  }
+  check(cudaEventRecord(slot.compute_end.get(), compute_.get()), "record an event");
+  check(cudaStreamWaitEvent(out_.get(), slot.compute_end.get(), 0), "wait for the plan");
+  check(cudaEventRecord(slot.out_begin.get(), out_.get()), "record an event");
+  check(cudaMemcpyAsync(slot.host_out.get(), slot.device_out.get(), bytes_out_, cudaMemcpyDeviceToHost,
+                        out_.get()),
+        "copy an image out");
+  check(cudaEventRecord(slot.out_end.get(), out_.get()), "record an event");
+  slot.busy = true;
+}
+
+void Engine::collect(Slot& slot, float* result, mimo_rt_trt_times& times) {
+  slot.busy = false;
+  check(cudaEventSynchronize(slot.out_end.get()), "finish an image");
+  std::memcpy(result, slot.host_out.get(), bytes_out_);
+  times.to_device += milliseconds(slot.in_begin, slot.in_end);
+  times.compute += milliseconds(slot.compute_begin, slot.compute_end);
+  times.to_host += milliseconds(slot.out_begin, slot.out_end);
+}
+
+mimo_rt_trt_times Engine::run(std::size_t count, const float* const* images, float* const* results,
+                              std::int64_t height, std::int64_t width) {
+  using Clock = std::chrono::steady_clock;
+  mimo_rt_trt_times times{};
+  try {
+    set_size(height, width);
+    for (std::size_t i = 0; i < count; ++i) {
+      Slot& slot = slots_[i % slots_.size()];
+      if (slot.busy) collect(slot, results[slot.image], times);
+      slot.image = i;
+      const Clock::time_point start = Clock::now();
+      submit(slot, images[i]);
+      times.enqueue += std::chrono::duration<float, std::milli>(Clock::now() - start).count();
+    }
+    for (std::size_t i = 0; i < slots_.size(); ++i) {  // the older first
+      Slot& slot = slots_[(count + i) % slots_.size()];
+      if (slot.busy) collect(slot, results[slot.image], times);
+    }
+  } catch (...) {
+    // What is under way ends before anybody frees the caller's memory or lays out another size.
+    for (const Stream* s : {&in_, &compute_, &out_}) cudaStreamSynchronize(s->get());
+    cudaGetLastError();
+    for (Slot& slot : slots_) slot.busy = false;
+    throw;
+  }
+  return times;
+}
+
+void Engine::grow(DeviceMemory& memory, std::size_t& size, std::size_t needed) {
+  if (needed <= size) return;
+  memory.reset();
+  size = 0;
+  memory = device_memory(needed);
+  size = needed;
+}
+
+void Engine::check_image(const mimo_rt_trt_image_run& image) const {
+  const mimo_rt_trt_view &a = image.source, &b = image.destination;
+  const bool sound = a.type >= 0 && a.type <= 2 && a.height > 0 && a.width > 0 &&
+                     (a.channels == 1 || a.channels == 3 || a.channels == 4) && a.type == b.type &&
+                     a.height == b.height && a.width == b.width && a.channels == b.channels &&
+                     channels_in_ == 3 && channels_out_ == 3;
+  if (!sound) throw Failure(MIMO_RT_TRT_BACKEND, "the images, or the plan's channels, make no sense");
+  for (std::size_t i = 0; i < image.tile_count; ++i) {
+    const mimo_rt_trt_tile& t = image.tiles[i];
+    const bool inside = t.top >= 0 && t.left >= 0 && t.top <= t.first_row && t.left <= t.first_column &&
+                        t.first_row < std::min(t.end_row, a.height) &&
+                        t.first_column < std::min(t.end_column, a.width) &&
+                        t.end_row <= t.top + image.tile_height && t.end_column <= t.left + image.tile_width;
+    if (!inside) throw Failure(MIMO_RT_TRT_BACKEND, "a tile does not lie in the image");
+  }
+}
+
+// Tile after tile on the computing stream: pixels to planes, the plan, planes to pixels.
+void Engine::compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
+                           const MutableImageView& destination) {
+  check(cudaMemsetAsync(non_finite_.get(), 0, sizeof(int), compute_.get()), "clear memory");
+  for (std::size_t i = 0; i < image.tile_count; ++i) {
+    const mimo_rt_trt_tile& tile = image.tiles[i];
+    Slot& slot = slots_[i % slots_.size()];
+    cuda::launch(
+        cuda::LoadJob{
+            cropped(source, tile.top, tile.top + image.tile_height, tile.left, tile.left + image.tile_width),
+            image.bgr != 0, image.tile_height, image.tile_width, static_cast<float*>(slot.device_in.get())},
+        compute_.get());
+    if (slot.graph) {
+      check(cudaGraphLaunch(slot.graph.get(), compute_.get()), "launch the plan");
+    } else {
+      enqueue(slot);
+    }
+    const auto kept = [&](auto view) {
+      return cropped(view, tile.first_row, tile.end_row, tile.first_column, tile.end_column);
+    };
+    cuda::launch(
+        cuda::StoreJob{kept(source), kept(destination), image.bgr != 0, image.strength, image.tile_height,
+                       image.tile_width, tile.first_row - tile.top, tile.first_column - tile.left,
+                       static_cast<const float*>(slot.device_out.get()),
+                       static_cast<int*>(non_finite_.get())},
+        compute_.get());
+    check(cudaGetLastError(), "start a kernel");
+    check(cudaEventRecord(slot.compute_end.get(), compute_.get()), "record an event");
+    if (image.progress != nullptr && image.on_device == 0) {
+      // Told of the tile before this one, which is over, so that the GPU has always one to work on.
+      if (i > 0)
+        check(cudaEventSynchronize(slots_[(i - 1) % slots_.size()].compute_end.get()), "finish a tile");
+      if (image.progress(image.user, "tile", static_cast<std::int32_t>(i),
+                         static_cast<std::int32_t>(image.tile_count)) == 0) {
+        throw Failure(MIMO_RT_TRT_CANCELLED, "the run was ended before it was done");
+      }
+    }
+  }
+}
+
+mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
+  using Clock = std::chrono::steady_clock;
+  mimo_rt_trt_times times{};
+  check_image(image);
+  try {
+    set_size(image.tile_height, image.tile_width);
+    if (!non_finite_) {
+      non_finite_ = device_memory(sizeof(int));
+      ready_ = event();
+      done_ = event();
+    }
+    if (image.on_device != 0) {
+      const auto theirs = static_cast<cudaStream_t>(image.stream);
+      check(cudaEventRecord(ready_.get(), theirs), "record an event");
+      check(cudaStreamWaitEvent(compute_.get(), ready_.get(), 0), "wait for the caller's stream");
+      compute_tiles(image, view_of<const std::byte>(image.source, image.source.data),
+                    view_of<std::byte>(image.destination, image.destination.data));
+      check(cudaEventRecord(done_.get(), compute_.get()), "record an event");
+      check(cudaStreamWaitEvent(theirs, done_.get(), 0), "let the caller's stream wait");
+      return times;
+    }
+    const Clock::time_point start = Clock::now();
+    Slot& slot = slots_[0];  // its events
+    const std::size_t bytes = bytes_of(image.source);
+    grow(pixels_in_, pixels_in_bytes_, bytes);
+    grow(pixels_out_, pixels_out_bytes_, bytes);
+    check(cudaEventRecord(slot.in_begin.get(), compute_.get()), "record an event");
+    check(cudaMemcpyAsync(pixels_in_.get(), image.source.data, bytes, cudaMemcpyHostToDevice, compute_.get()),
+          "copy an image in");
+    check(cudaEventRecord(slot.in_end.get(), compute_.get()), "record an event");
+    compute_tiles(image, view_of<const std::byte>(image.source, pixels_in_.get()),
+                  view_of<std::byte>(image.destination, pixels_out_.get()));
+    check(cudaEventRecord(slot.out_begin.get(), compute_.get()), "record an event");
+    times.enqueue = std::chrono::duration<float, std::milli>(Clock::now() - start).count();
+    int non_finite = 0;
+    check(cudaMemcpyAsync(&non_finite, non_finite_.get(), sizeof non_finite, cudaMemcpyDeviceToHost,
+                          compute_.get()),
+          "copy from the GPU");
+    check(cudaStreamSynchronize(compute_.get()), "finish an image");
+    if (non_finite != 0) {
+      throw Failure(
+          MIMO_RT_TRT_NON_FINITE,
+          "the plan computed numbers that are not finite: half precision is too narrow for this model; build "
+          "it with precision fp32");
+    }
+    // Last, so that the caller's image holds the result or what it held.
+    check(cudaMemcpyAsync(image.destination.data, pixels_out_.get(), bytes, cudaMemcpyDeviceToHost,
+                          compute_.get()),
+          "copy an image out");
+    check(cudaEventRecord(slot.out_end.get(), compute_.get()), "record an event");
+    check(cudaStreamSynchronize(compute_.get()), "finish an image");
+    times.to_device = milliseconds(slot.in_begin, slot.in_end);
+    times.compute = milliseconds(slot.in_end, slot.out_begin);
+    times.to_host = milliseconds(slot.out_begin, slot.out_end);
+  } catch (...) {
+    cudaStreamSynchronize(compute_.get());  // nothing of the caller's may be in use any more
+    cudaGetLastError();
+    throw;
+  }
+  return times;
+}
+
+std::string Engine::layers() const {
+  const std::unique_ptr<nvinfer1::IEngineInspector> inspector(engine_->createEngineInspector());
+  const char* text =
+      inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
+  if (text == nullptr)
+    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot describe the plan: " + log_.last());
+  return text;
+}
+
+}  // namespace mimo_rt::tensorrt

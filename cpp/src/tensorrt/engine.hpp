@@ -1,0 +1,71 @@
+// A loaded plan with one context. Float32 images of one size go through two slots, so that copies in,
+// computation and copies out of neighbouring images overlap, each kind on a stream of its own. Pictures are
+// copied in as they are, become tiles and pictures again on the GPU, and are copied out once.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "mimo_rt/image.hpp"
+#include "tensorrt/device_memory.hpp"
+
+namespace mimo_rt::tensorrt {
+
+class Engine {
+ public:
+  // The plan must be verified already. Throws Failure.
+  Engine(const void* plan, std::size_t size);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  mimo_rt_trt_plan_info info() const;
+  mimo_rt_trt_times run(std::size_t count, const float* const* images, float* const* results,
+                        std::int64_t height, std::int64_t width);
+  mimo_rt_trt_times run(const mimo_rt_trt_image_run& image);
+  std::string layers() const;
+
+ private:
+  struct Slot {
+    PinnedMemory host_in, host_out;  // made for the first float32 image
+    DeviceMemory device_in, device_out;
+    GraphExec graph;  // of the current size; null where it could not be captured
+    Event in_begin, in_end, compute_begin, compute_end, out_begin, out_end;
+    bool busy = false;
+    std::size_t image = 0;
+  };
+
+  void check_image(const mimo_rt_trt_image_run& image) const;
+  void compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
+                     const MutableImageView& destination);
+  void grow(DeviceMemory& memory, std::size_t& size, std::size_t needed);
+  void set_size(std::int64_t height, std::int64_t width);
+  void prepare(Slot& slot);
+  void bind(Slot& slot);
+  void enqueue(Slot& slot);
+  void submit(Slot& slot, const float* image);
+  void collect(Slot& slot, float* result, mimo_rt_trt_times& times);
+
+  // In this order: a context goes before its engine, an engine before its runtime, the log last.
+  Log log_;
+  std::unique_ptr<nvinfer1::IRuntime> runtime_;
+  std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+  std::unique_ptr<nvinfer1::IExecutionContext> context_;
+  std::string input_, output_;
+  std::int32_t channels_in_ = 0, channels_out_ = 0;
+  std::int64_t height_ = 0, width_ = 0;
+  std::size_t bytes_in_ = 0, bytes_out_ = 0;
+  DeviceMemory workspace_;
+  std::size_t workspace_bytes_ = 0;
+  Stream in_, compute_, out_;
+  std::array<Slot, 2> slots_;
+  // Whole images of the host, and what the kernels tell.
+  DeviceMemory pixels_in_, pixels_out_;
+  std::size_t pixels_in_bytes_ = 0, pixels_out_bytes_ = 0;
+  DeviceMemory non_finite_;
+  Event ready_, done_;
+};
+
+}  // namespace mimo_rt::tensorrt

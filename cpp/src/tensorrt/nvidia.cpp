@@ -1,0 +1,159 @@
+#include "tensorrt/nvidia.hpp"
+
+#include <optional>
+#include <utility>
+
+#ifdef _WIN32
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+namespace mimo_rt::tensorrt {
+namespace {
+
+#ifdef _WIN32
+void* open_library(const std::string& name, std::string& why) {
+  void* library = reinterpret_cast<void*>(LoadLibraryA(name.c_str()));
+  if (library == nullptr) why = "error " + std::to_string(GetLastError());
+  return library;
+}
+void* symbol(void* library, const char* name) {
+  return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
+}
+#else
+void* open_library(const std::string& name, std::string& why) {
+  // Global: the parser looks for the builder's symbols among what is loaded.
+  void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (library == nullptr) {
+    const char* text = dlerror();
+    why = text != nullptr ? text : "unknown reason";
+  }
+  return library;
+}
+void* symbol(void* library, const char* name) { return dlsym(library, name); }
+#endif
+
+void* opened(const std::string& name) {
+  std::string why;
+  void* library = open_library(name, why);
+  if (library == nullptr) {
+    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT's library " + name + " cannot be loaded: " + why);
+  }
+  return library;
+}
+
+template <typename Function>
+Function function(void* library, const char* name, const std::string& file) {
+  void* found = symbol(library, name);
+  if (found == nullptr) {
+    throw Failure(MIMO_RT_TRT_BACKEND, file + " is no library of TensorRT: it has no function " + name);
+  }
+  return reinterpret_cast<Function>(found);
+}
+
+// The one thing of this library that is shared by all: libraries stay open until the process ends.
+struct Opened {
+  std::string nvinfer, parser;
+  Nvidia functions;
+};
+std::mutex opening;
+std::optional<Opened>& state() {
+  static std::optional<Opened> opened;
+  return opened;
+}
+
+std::string readable(std::int32_t version) {  // 101600 -> "10.16", from TensorRT 10 on
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100);
+}
+
+template <typename T>
+std::unique_ptr<T> owned(void* made, const char* what, const Log& log) {
+  if (made == nullptr) {
+    throw Failure(MIMO_RT_TRT_BACKEND, std::string("TensorRT cannot make ") + what + ": " + log.last());
+  }
+  return std::unique_ptr<T>(static_cast<T*>(made));
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  const std::string text = std::string("the GPU could not ") + what + ": " + cudaGetErrorString(status);
+  cudaGetLastError();  // forgotten, so that it is not told again for the next call
+  if (status == cudaErrorMemoryAllocation) {
+    std::size_t left = 0, all = 0;
+    if (cudaMemGetInfo(&left, &all) != cudaSuccess) left = 0;
+    throw Failure(MIMO_RT_TRT_MEMORY,
+                  text + " (" + std::to_string(left >> 20) + " MiB are free); use smaller tiles");
+  }
+  throw Failure(MIMO_RT_TRT_BACKEND, text);
+}
+
+void Log::log(Severity severity, const char* text) noexcept {
+  if (severity > Severity::kWARNING) return;
+  try {
+    const std::lock_guard lock(mutex_);
+    last_ = text;
+  } catch (...) {  // no memory for a message
+  }
+}
+
+std::string Log::last() const {
+  const std::lock_guard lock(mutex_);
+  return last_.empty() ? "it does not say why" : last_;
+}
+
+const Nvidia& open_nvidia(const std::string& nvinfer, const std::string& parser) {
+  const std::lock_guard lock(opening);
+  std::optional<Opened>& known = state();
+  if (known) {
+    if (known->nvinfer == nvinfer && known->parser == parser) return known->functions;
+    throw Failure(MIMO_RT_TRT_BACKEND,
+                  "another TensorRT, " + known->nvinfer + ", is in use already; a process can have one");
+  }
+  void* library = opened(nvinfer);
+  Nvidia found;
+  found.version = function<std::int32_t (*)()>(library, "getInferLibVersion", nvinfer)();
+  if (found.version / 10000 != NV_TENSORRT_MAJOR) {
+    throw Failure(MIMO_RT_TRT_BACKEND, nvinfer + " is TensorRT " + readable(found.version) +
+                                           "; this part of mimo_rt was compiled for TensorRT " +
+                                           std::to_string(NV_TENSORRT_MAJOR));
+  }
+  if (found.version < 100800) {
+    throw Failure(MIMO_RT_TRT_BACKEND,
+                  nvinfer + " is TensorRT " + readable(found.version) + "; 10.8 or later is needed");
+  }
+  found.create_builder =
+      function<decltype(found.create_builder)>(library, "createInferBuilder_INTERNAL", nvinfer);
+  found.create_runtime =
+      function<decltype(found.create_runtime)>(library, "createInferRuntime_INTERNAL", nvinfer);
+  found.create_parser =
+      function<decltype(found.create_parser)>(opened(parser), "createNvOnnxParser_INTERNAL", parser);
+  known = Opened{nvinfer, parser, found};
+  return known->functions;
+}
+
+const Nvidia& nvidia() {
+  const std::lock_guard lock(opening);
+  if (!state()) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT's libraries were not opened");
+  return state()->functions;
+}
+
+std::unique_ptr<nvinfer1::IBuilder> make_builder(Log& log) {
+  return owned<nvinfer1::IBuilder>(
+      nvidia().create_builder(static_cast<nvinfer1::ILogger*>(&log), NV_TENSORRT_VERSION), "a builder", log);
+}
+
+std::unique_ptr<nvinfer1::IRuntime> make_runtime(Log& log) {
+  return owned<nvinfer1::IRuntime>(
+      nvidia().create_runtime(static_cast<nvinfer1::ILogger*>(&log), NV_TENSORRT_VERSION), "a runtime", log);
+}
+
+std::unique_ptr<nvonnxparser::IParser> make_parser(nvinfer1::INetworkDefinition& network, Log& log) {
+  return owned<nvonnxparser::IParser>(
+      nvidia().create_parser(&network, static_cast<nvinfer1::ILogger*>(&log), NV_ONNX_PARSER_VERSION),
+      "an ONNX parser", log);
+}
+
+}  // namespace mimo_rt::tensorrt

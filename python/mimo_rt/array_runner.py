@@ -1,0 +1,345 @@
+"""Images through a network that takes whole float32 arrays of a range of sizes: what runs a plan on a GPU
+through its Python API.
+
+Padding, tiles, grey, alpha, channel order, strength and rounding are those of the CPU engine
+(`cpp/src/api/pixels.cpp`), in NumPy; the tests hold one against the other.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimo_rt import _core
+from mimo_rt.core import Pair
+from mimo_rt.device_arrays import Memory, of_host
+from mimo_rt.errors import BackendError, ImageError, MemoryLimitError, make
+from mimo_rt.padding import Float
+from mimo_rt.scale import top
+
+TILES_AT_ONCE = 4
+"""Given to the network in one call, which may overlap their copies and computation."""
+
+_LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))  # Rec. 601
+
+
+@dataclass(frozen=True)
+class ImageRun:
+    """One image through a network that takes pixels itself. tiles: (top, left, first kept row, its end, first
+    kept column, its end) of each; fed: size of a tile as the network is given. progress is not told of images
+    on a device, whose work may end after the call; stream is the caller's."""
+
+    source: Memory
+    destination: Memory
+    bgr: bool
+    strength: float
+    fed: Pair
+    tiles: list[tuple[int, int, int, int, int, int]]
+    progress: Callable[[float], bool] | None = None
+    on_device: bool = False
+    stream: int = 0
+
+
+class Network(Protocol):
+    """A network on some device. `smallest` and `largest`: (height, width) that it takes, multiples of the
+    stride; the same where it is of one size."""
+
+    stride: int
+    halo: int
+    smallest: Pair
+    largest: Pair
+
+    @property
+    def device_times(self) -> dict[str, float]:
+        """Milliseconds of the last call by the device's own clock: to_device, compute, to_host, enqueue.
+        Empty where it does not tell."""
+
+    def __call__(self, x: Float) -> Float:
+        """(N, C, H, W) to (N, C', H, W), float32, contiguous."""
+
+    def run_image(self, run: ImageRun) -> None:
+        """The whole way of an image on the device. Only where `takes_pixels`."""
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether it has `run_image`; else pixels become arrays on the host."""
+
+    def memory_for(self, height: int, width: int) -> int:
+        """Bytes that a run at this size takes on the device, weights included."""
+
+
+class ArrayRunner:
+    """A `mimo_rt.core.Runner` over a `Network`."""
+
+    def __init__(
+        self, network: Network, *, memory: int, ensemble: int, tiles: str, tile: Pair, halo: int
+    ) -> None:
+        if ensemble not in (0, 4, 8):
+            raise make(ImageError, "image.ensemble", f"ensemble must be 0, 4 or 8, not {ensemble}")
+        self._network = network
+        self._memory = memory
+        self._ensemble = ensemble
+        self._tile = tile if tiles == "fixed" else network.largest
+        self._halo = network.halo if halo < 0 else halo
+        self._lock = threading.Lock()
+        self._times = {"total": 0.0, "input": 0.0, "compute": 0.0, "output": 0.0}
+        self._device_times: dict[str, float] = {}
+
+    @property
+    def threads(self) -> int:
+        """Of the host; the work is the device's."""
+        return 1
+
+    @property
+    def last_times(self) -> dict[str, float]:
+        """Seconds of the last run: total, input, compute (copies to the device and back included), output."""
+        return dict(self._times)
+
+    @property
+    def last_device_times(self) -> dict[str, float]:
+        """Milliseconds of the last run by the device's own clock, as `Network.device_times` has them."""
+        return dict(self._device_times)
+
+    @property
+    def last_layer_times(self) -> list[float]:
+        """Not known."""
+        return []
+
+    def memory_for(self, height: int, width: int) -> int:
+        """Bytes on the device."""
+        tile = self._plan(height, width)[0]
+        needed = self._network.memory_for(*self._fed(tile))
+        if self._memory and needed > self._memory:
+            raise make(
+                MemoryLimitError,
+                "memory.bound",
+                f"tiles of {tile[1]}x{tile[0]} need {needed >> 20} MiB; the bound is {self._memory >> 20} "
+                "MiB. Set smaller tiles",
+            )
+        return needed
+
+    def tiles_for(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Height and width of a tile, halo, number of tiles."""
+        tile, rows, columns = self._plan(height, width)
+        count = len(rows) * len(columns)
+        return (
+            *tile,
+            0 if count == 1 else -(-self._halo // self._network.stride) * self._network.stride,
+            count,
+        )
+
+    def run(
+        self,
+        source: NDArray[Any],
+        destination: NDArray[Any],
+        *,
+        bgr: bool = False,
+        strength: float = 1.0,
+        progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        """As `_core.Deblurrer.run`."""
+        with self._lock:
+            self._run(source, destination, bgr, np.float32(strength), progress)
+
+    def _run(
+        self,
+        source: NDArray[Any],
+        destination: NDArray[Any],
+        bgr: bool,
+        strength: np.float32,
+        progress: Callable[[float], bool] | None,
+    ) -> None:
+        begin = time.perf_counter()
+        self._times = dict.fromkeys(self._times, 0.0)
+        self._device_times = {}
+        self.memory_for(*source.shape[:2])
+        if source.dtype.kind == "f" and not np.isfinite(source).all():
+            raise make(
+                ImageError,
+                "image.non_finite",
+                "the image holds NaN or infinite pixels; replace them before deblurring",
+            )
+        if strength == 0.0:
+            destination[...] = source
+            return
+        if self._network.takes_pixels and not self._ensemble:
+            self._run_pixels(source, destination, bgr, strength, progress)
+            self._times["total"] = self._times["compute"] = time.perf_counter() - begin
+            return
+        image = _to_unit(source, bgr)
+        self._times["input"] = time.perf_counter() - begin
+        passes = max(1, self._ensemble)
+        total: Float | None = None
+        for kind in reversed(range(passes)):
+            turned = np.rot90(image[:, ::-1] if kind >= 4 else image, kind % 4)
+            done = passes - 1 - kind
+            result = np.rot90(
+                self._pass(turned, lambda part, done=done: _told(progress, (done + part) / passes)),  # type: ignore[misc]
+                -(kind % 4),
+            )
+            result = result[:, ::-1] if kind >= 4 else result
+            total = result if total is None else total + result
+        assert total is not None
+        start = time.perf_counter()
+        _store(total / np.float32(passes) if passes > 1 else total, source, destination, bgr, strength)
+        self._times["output"] = time.perf_counter() - start
+        self._times["total"] = time.perf_counter() - begin
+
+    def _run_pixels(
+        self,
+        source: NDArray[Any],
+        destination: NDArray[Any],
+        bgr: bool,
+        strength: np.float32,
+        progress: Callable[[float], bool] | None,
+    ) -> None:
+        given = np.ascontiguousarray(source)
+        direct = destination.flags.c_contiguous
+        result = destination if direct else np.empty(destination.shape, destination.dtype)
+        self._network.run_image(
+            self._image_run(of_host(given), of_host(result), bgr, float(strength), progress=progress)
+        )
+        self._device_times = dict(self._network.device_times)
+        if not direct:
+            destination[...] = result
+        _told(progress, 1.0)
+
+    def run_on_device(
+        self, source: Memory, destination: Memory, *, bgr: bool, strength: float, stream: int
+    ) -> None:
+        """Pixels in the device's memory; the work is put in order with `stream`, and may go on after it."""
+        if not self._network.takes_pixels or self._ensemble:
+            raise make(
+                ImageError,
+                "image.device",
+                "arrays on a GPU are taken by backend tensorrt, and without ensemble; copy them to the host",
+            )
+        with self._lock:
+            self.memory_for(*source.shape[:2])
+            self._network.run_image(
+                self._image_run(source, destination, bgr, strength, on_device=True, stream=stream)
+            )
+
+    def _image_run(
+        self, source: Memory, destination: Memory, bgr: bool, strength: float, **options: Any
+    ) -> ImageRun:
+        tile, rows, columns = self._plan(*source.shape[:2])
+        tiles = [
+            (y, x, first_row, end_row, first_column, end_column)
+            for y, first_row, end_row in rows
+            for x, first_column, end_column in columns
+        ]
+        return ImageRun(source, destination, bgr, strength, self._fed(tile), tiles, **options)
+
+    def infer(self, source: NDArray[np.float32], destination: NDArray[np.float32]) -> None:
+        """(C, H, W) float32; H and W must lie between the network's smallest and largest."""
+        height, width = source.shape[1:]
+        low, high = self._network.smallest, self._network.largest
+        if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
+            raise make(
+                ImageError,
+                "image.size",
+                f"the plan takes {low[1]}x{low[0]} to {high[1]}x{high[0]}, not {width}x{height}; run "
+                "tiles and pads by itself",
+            )
+        with self._lock:
+            destination[...] = self._network(np.ascontiguousarray(source[None]))[0]
+
+    def _plan(
+        self, height: int, width: int
+    ) -> tuple[Pair, list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+        stride = self._network.stride
+        padded = (-(-height // stride) * stride, -(-width // stride) * stride)
+        most = self._network.largest
+        wanted = (min(self._tile[0], most[0]), min(self._tile[1], most[1]))
+        return _core.plan_tiles(padded, wanted, self._halo, stride)
+
+    def _fed(self, tile: Pair) -> Pair:
+        """The size that the network is given for a tile: never less than its smallest."""
+        return max(tile[0], self._network.smallest[0]), max(tile[1], self._network.smallest[1])
+
+    def _pass(self, image: Float, told: Callable[[float], None]) -> Float:
+        height, width = image.shape[:2]
+        tile, rows, columns = self._plan(height, width)
+        fed = self._fed(tile)
+        result = np.empty((height, width, 3), np.float32)
+        places = [(row, column) for row in rows for column in columns]
+        for first in range(0, len(places), TILES_AT_ONCE):
+            chunk = places[first : first + TILES_AT_ONCE]
+            start = time.perf_counter()
+            planes = np.empty((len(chunk), 3, *fed), np.float32)
+            for plane, ((y, _, _), (x, _, _)) in zip(planes, chunk, strict=True):
+                plane[...] = _padded(image[y : y + tile[0], x : x + tile[1]], fed).transpose(2, 0, 1)
+            ready = time.perf_counter()
+            outputs = self._network(planes)
+            self._times["input"] += ready - start
+            self._times["compute"] += time.perf_counter() - ready
+            for name, value in self._network.device_times.items():
+                self._device_times[name] = self._device_times.get(name, 0.0) + value
+            for output, ((y, top_row, end_row), (x, left, right)) in zip(outputs, chunk, strict=True):
+                kept = output[:, top_row - y : end_row - y, left - x : right - x]
+                if not np.isfinite(kept).all():
+                    raise make(
+                        BackendError,
+                        "backend.non_finite",
+                        "the plan computed numbers that are not finite: half precision is too narrow for "
+                        "this model; build it with precision fp32",
+                    )
+                here = result[top_row:end_row, left:right]
+                here[...] = kept.transpose(1, 2, 0)[: here.shape[0], : here.shape[1]]
+            told((first + len(chunk)) / len(places))
+        return result
+
+
+def _told(progress: Callable[[float], bool] | None, fraction: float) -> None:
+    if progress is not None and not progress(fraction):
+        raise make(ImageError, "image.cancelled", "the run was ended before it was done")
+
+
+def _padded(image: Float, size: Pair) -> Float:
+    """Grown to the right and at the bottom, as `mimo_rt.padding.pad` does it."""
+    for axis in (0, 1):
+        amount = size[axis] - image.shape[axis]
+        if amount > 0:
+            width = [(0, amount if a == axis else 0) for a in range(3)]
+            image = np.pad(image, width, mode="reflect" if amount <= image.shape[axis] - 1 else "edge")
+    return image
+
+
+def _to_unit(source: NDArray[Any], bgr: bool) -> Float:
+    """(H, W, 3) float32 in [0, 1], RGB; grey replicated, alpha left out."""
+    if source.shape[2] == 1:
+        colours = np.repeat(source, 3, axis=2)
+    else:
+        colours = source[:, :, 2::-1] if bgr else source[:, :, :3]
+    unit: Float = colours.astype(np.float32) / np.float32(top(source.dtype))
+    return unit
+
+
+def _store(
+    result: Float, source: NDArray[Any], destination: NDArray[Any], bgr: bool, strength: np.float32
+) -> None:
+    largest = np.float32(top(source.dtype))
+    if source.shape[2] == 1:
+        result = (_LUMA[0] * result[:, :, :1] + _LUMA[1] * result[:, :, 1:2]) + _LUMA[2] * result[:, :, 2:]
+        colours: NDArray[Any] = source
+    else:
+        result = result[:, :, ::-1] if bgr else result
+        colours = source[:, :, :3]
+    if strength != 1.0:
+        given = colours.astype(np.float32) / largest
+        result = given + strength * (result - given)
+    result = np.clip(result, np.float32(0), np.float32(1))
+    if source.dtype.kind == "u":
+        result = result * largest + np.float32(0.5)
+    destination[:, :, : result.shape[2]] = result.astype(source.dtype)
+    destination[:, :, result.shape[2] :] = source[:, :, result.shape[2] :]
+
+
+__all__ = ["ArrayRunner", "Network"]

@@ -1,0 +1,412 @@
+"""The backend "tensorrt": what it says where something is missing, all of the Python side against a stand-in
+compiled from the real header, and our real library, where it was built, against stubs of NVIDIA's."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import mimo_rt
+from mimo_rt import dlpack, tensorrt
+from mimo_rt.cli import main
+from mimo_rt.gpu_core import Order
+from mimo_rt.gpu_shapes import Shapes
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(__file__).resolve().parent / "data"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compiles shared libraries as on Linux")
+
+REAL = (
+    sorted(Path(os.environ["MIMO_RT_TENSORRT"]).glob("libmimo_rt_tensorrt*.so"))
+    if os.environ.get("MIMO_RT_TENSORRT")
+    else []
+)
+"""Our library, for the tests that need it: built with MIMO_RT_TENSORRT=ON in the folder of that name."""
+
+
+def compiled(target: Path, source: Path | str) -> Path:
+    """A shared library of C."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    if isinstance(source, str):
+        path = target.with_suffix(".c")
+        path.write_text(source)
+        source = path
+    command = [compiler, "-shared", "-fPIC", "-Wall", "-Werror", f"-I{ROOT}/cpp/include", "-o", str(target)]
+    subprocess.run([*command, str(source)], check=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def fake_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the stand-in, under our library's name."""
+    folder = tmp_path_factory.mktemp("ours")
+    compiled(folder / "libmimo_rt_tensorrt10.so", DATA / "fake_tensorrt.c")
+    return folder
+
+
+@pytest.fixture
+def fake(
+    fake_library: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> ctypes.CDLL:
+    """TensorRT 10 seems to be there, and a GPU."""
+    packages = tmp_path_factory.mktemp("packages")
+    for name in ("libnvinfer.so.10", "libnvonnxparser.so.10"):
+        (packages / name).touch()
+    monkeypatch.setenv("MIMO_RT_TENSORRT", str(fake_library))
+    monkeypatch.setenv("MIMO_RT_CONFIG", str(tmp_path_factory.mktemp("config")))
+    monkeypatch.setenv("MIMO_RT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr(tensorrt, "_folder_of_nvidias", lambda: packages)
+    return ctypes.CDLL(str(fake_library / "libmimo_rt_tensorrt10.so"))
+
+
+def refusal(model: Path) -> tuple[str, str]:
+    with pytest.raises(mimo_rt.Error) as caught:
+        mimo_rt.Deblurrer(mimo_rt.build(model, backend="tensorrt")).run(np.zeros((64, 64, 3), np.uint8))
+    return caught.value.code, str(caught.value)
+
+
+def test_built_without_it(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MIMO_RT_TENSORRT", str(tmp_path))
+    code, text = refusal(model_file)
+    assert code == "backend.not_built"
+    assert "MIMO_RT_TENSORRT=ON" in text
+    plan = tmp_path / "x.plan"
+    assert main(["build", str(model_file), "-o", str(plan), "--backend", "tensorrt"]) == 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "built without its TensorRT part" in said
+    assert not plan.exists()
+
+
+def test_without_nvidias_library(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt, "_folder_of_nvidias", lambda: None)
+    code, text = refusal(model_file)
+    assert code == "backend.no_library"
+    assert "mimo-rt[tensorrt]" in text
+
+
+def test_another_interface(fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_TENSORRT_INTERFACE", "99")
+    code, text = refusal(model_file)
+    assert code == "backend.not_built"
+    assert "another version of mimo_rt" in text
+
+
+@pytest.mark.parametrize(
+    ("fails", "code"),
+    [
+        ("open", "backend.tensorrt"),
+        ("device", "backend.tensorrt"),
+        ("build", "model.refused"),
+        ("load", "plan.refused"),
+        ("run", "memory.device"),
+    ],
+)
+def test_what_the_library_says_is_said(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch, fails: str, code: str
+) -> None:
+    monkeypatch.setenv("FAKE_TENSORRT_FAILS", fails)
+    assert refusal(model_file) == (code, f"{fails} fails as it was told to")
+
+
+def test_a_plan_is_built_cached_saved_and_run(fake: ctypes.CDLL, model_file: Path, tmp_path: Path) -> None:
+    engine = mimo_rt.build(model_file, backend="tensorrt", precision="fp16")
+    info = engine.info
+    assert (info.backend, info.target, info.precision) == ("tensorrt", "TensorRT 10.16.2", "fp16")
+    assert info.key["GPU"] == "Fake GPU, 9.0, 1000"
+    assert info.origin == "built: no cached plan"
+    assert mimo_rt.build(model_file, backend="tensorrt", precision="fp16").info.origin == "cache hit"
+    plan = tmp_path / "trt.plan"
+    engine.save(plan)
+    image = np.random.default_rng(1).integers(0, 256, (130, 91, 3), np.uint8)
+    gc.collect()  # what other tests left
+    before = fake.fake_engines()
+    deblurrer = mimo_rt.Deblurrer(plan)
+    assert (deblurrer.run(image) == 255 - image).all()
+    assert fake.fake_engines() == before + 1
+    x = np.random.default_rng(2).random((3, 3, 64, 68), np.float32)
+    assert np.abs(mimo_rt.Engine.load(plan).infer(x) - (1 - x)).max() < 1e-6
+    del deblurrer
+    assert fake.fake_engines() == before
+
+
+def test_a_plan_of_another_version_or_gpu_is_built_again(
+    fake: ctypes.CDLL, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tmp_path / "trt.plan"
+    mimo_rt.build(model_file, backend="tensorrt").save(plan)
+    monkeypatch.setenv("FAKE_TENSORRT_VERSION", "100802")
+    origin = mimo_rt.build(model_file, backend="tensorrt").info.origin
+    assert origin == "built: TensorRT 10.16.2, not 10.8.2"
+    with pytest.raises(mimo_rt.PlanError, match=r"10\.16\.2, and here it is 10\.8\.2") as caught:
+        mimo_rt.Engine.load(plan)
+    assert caught.value.code == "plan.other_conditions"
+
+
+def test_what_a_build_is_given(fake: ctypes.CDLL) -> None:
+    library = tensorrt.TensorRtLibrary()
+    sizes = Shapes((64, 68), (72, 76), (80, 84))
+    first = library.make_plan(Order(b"x" * 1234, sizes, None))
+    assert first == b"fake plan of 1234: 64x68 72x76 80x84, level -1, tf32 0, 0 bytes of timings"
+    again = library.make_plan(Order(b"x" * 5, sizes, 3))
+    assert again == b"fake plan of 5: 64x68 72x76 80x84, level 3, tf32 0, 8 bytes of timings"
+    network = library.network(again, {"stride": 4, "halo": 8}, sizes)
+    network(np.zeros((5, 3, 64, 68), np.float32))
+    assert network.device_times == {"to_device": 1, "compute": 2, "to_host": 3, "enqueue": 4}
+    assert network.layers() == '{"Layers": []}'
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pixels_are_handed_over_as_they_are(
+    fake: ctypes.CDLL, model_file: Path, dtype: type, channels: int
+) -> None:
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    image = (np.random.default_rng(3).random((190, 171, channels)) * top).astype(dtype)
+    deblurrer = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"), tile=190)
+    assert deblurrer.tiles_for(190, 171).count == 1
+    for given in (image, image[::-1, ::2], np.asfortranarray(image)):
+        result = deblurrer.run(given)
+        colours = 1 if channels < 3 else 3
+        assert (result[:, :, :colours] == top - given[:, :, :colours]).all()
+        assert (result[:, :, colours:] == given[:, :, colours:]).all()
+    assert fake.fake_on_device() == 0
+    told: list[float] = []
+    tiled = mimo_rt.Deblurrer(deblurrer.engine, tile=2 * deblurrer.engine.info.halo + 8)
+    assert (tiled.run(image, progress=told.append)[:, :, :1] == top - image[:, :, :1]).all()
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    with pytest.raises(mimo_rt.ImageError) as caught:
+        tiled.run(image, progress=lambda done: done < 0.4)
+    assert caught.value.code == "image.cancelled"
+
+
+class OnDevice:
+    """Shows a NumPy array as one on a GPU; the stand-in reads the host's memory."""
+
+    def __init__(self, array: NDArray[Any], *, read_only: bool = False, **more: Any) -> None:
+        self.array = array
+        self.__cuda_array_interface__ = {
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "data": (array.ctypes.data, read_only),
+            "strides": None if array.flags.c_contiguous else array.strides,
+            "version": 3,
+            **more,
+        }
+
+
+def test_arrays_on_the_gpu_stay_there(fake: ctypes.CDLL, model_file: Path) -> None:
+    deblurrer = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
+    image = np.random.default_rng(4).integers(0, 256, (90, 80, 3), np.uint8)
+    for given in (image, image[:, ::-1], image[::2], image[:, :, 0], image.transpose(1, 0, 2)):
+        result = np.zeros_like(given, order="C")
+        out = OnDevice(result)
+        assert deblurrer.run(OnDevice(given, stream=77), out=out) is out  # type: ignore[call-overload]
+        assert (result == 255 - given).all()
+        assert fake.fake_on_device() == 1
+        assert fake.fake_stream() == 77
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))  # (C, H, W) shown as (H, W, C)
+    result = np.zeros_like(image)
+    deblurrer.run(OnDevice(planes.transpose(1, 2, 0)), out=OnDevice(result))  # type: ignore[call-overload]
+    assert (result == 255 - image).all()
+    assert not fake.fake_stream()
+
+
+class ByDlpack:
+    """Shows a NumPy array as one on a GPU, by DLPack alone."""
+
+    def __init__(self, array: NDArray[Any], device: int = 2) -> None:
+        self.array = array
+        self.device = device
+        self.streams: list[int] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device, 0
+
+    def __dlpack__(self, stream: int) -> Any:
+        self.streams.append(stream)
+        capsule = self.array.__dlpack__()
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+        tensor = dlpack._Tensor.from_address(pointer(capsule, b"dltensor"))
+        assert tensor.device_type == 1  # the maker's own struct is read rightly
+        tensor.device_type = self.device
+        return capsule
+
+
+def test_arrays_shown_by_dlpack(fake: ctypes.CDLL, model_file: Path) -> None:
+    deblurrer = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
+    image = np.random.default_rng(4).integers(0, 65536, (90, 80, 3), np.uint16)
+    for given in (image, image[::2, 10:], image.transpose(1, 0, 2), image[:, :, 1]):
+        result = np.zeros(given.shape, np.uint16)
+        shown = ByDlpack(given)
+        deblurrer.run(shown, out=ByDlpack(result))  # type: ignore[call-overload]
+        assert (result == 65535 - given).all()
+        assert shown.streams == [1]
+    with pytest.raises(mimo_rt.ImageError, match="not"):
+        deblurrer.run(ByDlpack(image, device=1))  # type: ignore[call-overload]
+    for wrong in (image.astype(np.float64), image.astype(np.complex64)):
+        with pytest.raises(mimo_rt.ImageError) as caught:
+            deblurrer.run(ByDlpack(wrong), out=ByDlpack(image.copy()))  # type: ignore[call-overload]
+        assert caught.value.code == "image.dtype"
+
+
+def test_new_arrays_are_of_the_givers_kind(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GPUArray(OnDevice):
+        __module__ = "pycuda.gpuarray"
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            return self.array.shape
+
+        @property
+        def dtype(self) -> Any:
+            return self.array.dtype
+
+    module = types.ModuleType("pycuda.gpuarray")
+    module.empty = lambda shape, dtype: GPUArray(np.empty(shape, dtype))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pycuda", types.ModuleType("pycuda"))
+    monkeypatch.setitem(sys.modules, "pycuda.gpuarray", module)
+    image = np.random.default_rng(4).integers(0, 256, (64, 70, 4), np.uint8)
+    deblurrer = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
+    result: Any = deblurrer.run(GPUArray(image))  # type: ignore[call-overload]
+    assert isinstance(result, GPUArray)
+    assert (result.array[:, :, :3] == 255 - image[:, :, :3]).all()
+    assert (result.array[:, :, 3] == image[:, :, 3]).all()
+
+
+def test_arrays_on_the_gpu_that_cannot_be_run(
+    fake: ctypes.CDLL, model_file: Path, deblurrer: mimo_rt.Deblurrer
+) -> None:
+    on_gpu = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
+    image = np.zeros((64, 64, 3), np.uint8)
+    out = OnDevice(np.zeros_like(image))
+    for made, given, options, code in [
+        (deblurrer, OnDevice(image), {"out": out}, "image.device"),
+        (on_gpu, OnDevice(image), {}, "image.out"),
+        (on_gpu, OnDevice(image), {"out": image.copy()}, "image.out"),
+        (on_gpu, OnDevice(image), {"out": OnDevice(image)}, "image.out"),
+        (on_gpu, OnDevice(image), {"out": OnDevice(image[::-1])}, "image.out"),
+        (on_gpu, OnDevice(image), {"out": OnDevice(image.copy(), read_only=True)}, "image.out"),
+        (on_gpu, OnDevice(image), {"out": OnDevice(np.zeros((64, 60, 3), np.uint8))}, "image.out"),
+        (on_gpu, OnDevice(image), {"out": out, "scale": 0.5}, "image.scale"),
+        (on_gpu, OnDevice(image, mask=OnDevice(image)), {"out": out}, "image.dtype"),
+        (on_gpu, OnDevice(image.astype(np.int32)), {"out": out}, "image.dtype"),
+        (on_gpu, OnDevice(image.astype(">u2")), {"out": out}, "image.dtype"),
+        (on_gpu, OnDevice(image[:, :, :2]), {"out": out}, "image.shape"),
+        (on_gpu, OnDevice(image[0, 0]), {"out": out}, "image.shape"),
+        (on_gpu, OnDevice(image[:0]), {"out": out}, "image.empty"),
+        (mimo_rt.Deblurrer(on_gpu.engine, ensemble=4), OnDevice(image), {"out": out}, "image.device"),
+    ]:
+        with pytest.raises(mimo_rt.ImageError) as caught:
+            made.run(given, **options)  # type: ignore[call-overload]
+        assert caught.value.code == code
+
+
+def test_bench_tells_the_gpus_own_times(
+    fake: ctypes.CDLL, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = tmp_path / "times.json"
+    options = ["--backend", "tensorrt", "--shapes", "64x64", "--duration", "0", "--warmUp", "0", "--verbose"]
+    options += ["--exportTimes", str(times), "--fp16"]
+    assert main(["bench", "--onnx", str(model_file), *options]) == 0
+    said = capsys.readouterr().out
+    for line in ("Enqueue Time: min = 4 ms", "H2D Latency: min = 1 ms", "GPU Compute Time: min = 2 ms"):
+        assert line in said
+    assert "D2H Latency (3 ms) is no less than GPU compute (2 ms)" in said
+    assert "bound by enqueue time (4 ms)" in said
+    assert "Backend: tensorrt" in said
+    found = json.loads(times.read_text())
+    assert len(found) == 10
+    assert (found[0]["h2dMs"], found[0]["gpuComputeMs"], found[0]["d2hMs"]) == (1, 2, 3)
+
+
+NULL_STUB = """
+#include <stddef.h>
+#include <stdint.h>
+int32_t getInferLibVersion(void) { return VERSION; }
+void* createInferBuilder_INTERNAL(void* l, int32_t v) { (void)l; (void)v; return NULL; }
+void* createInferRuntime_INTERNAL(void* l, int32_t v) { (void)l; (void)v; return NULL; }
+"""
+PARSER_STUB = "void* createNvOnnxParser_INTERNAL(void* n, void* l, int v) { return n == l && v ? n : 0; }\n"
+
+
+@pytest.mark.skipif(not REAL, reason="MIMO_RT_TENSORRT names no folder with our library")
+@pytest.mark.parametrize("library", REAL, ids=lambda path: path.stem)
+class TestOurLibrary:
+    """In processes of their own: a process opens one TensorRT."""
+
+    def call(self, library: Path, folder: Path, version: int, parser: str = PARSER_STUB) -> str:
+        nvinfer = compiled(folder / "libnvinfer.so", NULL_STUB.replace("VERSION", str(version)))
+        onnx = compiled(folder / "libnvonnxparser.so", parser)
+        script = """
+import ctypes, sys
+class Error(ctypes.Structure): _fields_ = (("text", ctypes.c_char * 1024),)
+ours, error, version = ctypes.CDLL(sys.argv[1]), Error(), ctypes.c_int32()
+nvidias = sys.argv[2].encode(), sys.argv[3].encode()
+status = ours.mimo_rt_trt_open(*nvidias, ctypes.byref(version), ctypes.byref(error))
+print(status, version.value, error.text.decode())
+if not status:
+    from mimo_rt.tensorrt import _BuildOptions, _PlanInfo
+    options = _BuildOptions(onnx_size=0)
+    print(ours.mimo_rt_trt_build(ctypes.byref(options), ctypes.byref(error)), error.text.decode())
+    engine, info = ctypes.c_void_p(), _PlanInfo()
+    print(ours.mimo_rt_trt_load(b"x", ctypes.c_size_t(1), ctypes.byref(engine), ctypes.byref(info),
+          ctypes.byref(error)), error.text.decode())
+    text = ctypes.create_string_buffer(256)
+    print(ours.mimo_rt_trt_device(text, ctypes.c_size_t(256), ctypes.byref(error)), error.text.decode())
+"""
+        command = [sys.executable, "-c", script, str(library), str(nvinfer), str(onnx)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def major(self, library: Path) -> int:
+        return int(library.stem.removeprefix("libmimo_rt_tensorrt"))
+
+    def test_no_library_of_nvidias_is_named_in_it(self, library: Path) -> None:
+        if shutil.which("readelf") is None:
+            pytest.skip("no readelf")
+        text = subprocess.run(
+            ["readelf", "--dynamic", "--wide", str(library)], check=True, capture_output=True, text=True
+        ).stdout
+        needed = [line.split("[")[1].rstrip("]") for line in text.splitlines() if "(NEEDED)" in line]
+        assert needed
+        assert not [
+            name for name in needed if any(word in name for word in ("nv", "cuda", "cudart", "nvinfer"))
+        ]
+
+    def test_null_objects_are_errors(self, library: Path, tmp_path: Path) -> None:
+        major = self.major(library)
+        lines = self.call(library, tmp_path, major * 10000 + 1602).splitlines()
+        assert lines[0].startswith(f"0 {major}1602")
+        assert lines[1].startswith("3 TensorRT cannot make a builder")
+        assert lines[2].startswith("3 TensorRT cannot make a runtime")
+        assert lines[3].startswith(("0 ", "3 the GPU could not be found"))
+
+    @pytest.mark.parametrize("version", [8060, 100799, 90000, 120000])
+    def test_other_versions_are_refused(self, library: Path, tmp_path: Path, version: int) -> None:
+        assert self.call(library, tmp_path, version).startswith("3 0 ")
+
+    def test_what_is_no_tensorrt(self, library: Path, tmp_path: Path) -> None:
+        said = self.call(library, tmp_path, self.major(library) * 10000 + 900, "int other;\n")
+        assert "no function createNvOnnxParser_INTERNAL" in said

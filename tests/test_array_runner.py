@@ -43,7 +43,7 @@ class OnCpu:
 
 def runner(network: OnCpu, **options: Any) -> ArrayRunner:
     given = {"memory": 0, "ensemble": 0, "tiles": "none", "tile": (0, 0), "halo": -1} | options
-    return ArrayRunner(network, **given)
+    return ArrayRunner(network, why_non_finite=lambda: "keep conv_3 in fp32", **given)
 
 
 def random(height: int, width: int, channels: int, dtype: Any) -> Image:
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_said(direct: mimo_rt.Engine) -> None:
 
     image = random(64, 64, 3, np.uint8)
     out = image.copy()
-    with pytest.raises(mimo_rt.BackendError, match="fp32") as caught:
+    with pytest.raises(mimo_rt.BackendError, match="not finite: keep conv_3 in fp32") as caught:
         runner(Overflows(direct, 64, 128)).run(image, out)
     assert caught.value.code == "backend.non_finite"
     assert (out == image).all()

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_models
 import pytest
 from numpy.typing import NDArray
 
@@ -342,10 +344,59 @@ def test_bench_tells_the_gpus_own_times(
     assert (found[0]["h2dMs"], found[0]["gpuComputeMs"], found[0]["d2hMs"]) == (1, 2, 3)
 
 
+def test_what_is_not_finite_names_the_layers(
+    fake: ctypes.CDLL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TENSORRT_NON_FINITE", "1")
+    model = onnx.load_from_string(onnx_models.mimo_unet(8, 1))
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    inner, outer = convolutions[1:3]
+    for tensor in model.graph.initializer:
+        factor = 1e5 if tensor.name in inner.input else 1 / 1e5 if tensor.name == outer.input[1] else 1
+        array = onnx.numpy_helper.to_array(tensor) * np.float32(factor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype(onnx_type(tensor)), tensor.name))
+    image = np.zeros((64, 64, 3), np.uint8)
+
+    def said(engine: mimo_rt.Engine) -> str:
+        with pytest.raises(mimo_rt.BackendError, match="not finite") as caught:
+            mimo_rt.Deblurrer(engine).run(image)
+        assert caught.value.code == "backend.non_finite"
+        return str(caught.value)
+
+    data = model.SerializeToString()
+    half = mimo_rt.build(data, backend="tensorrt", precision="fp16")
+    assert f"keep_fp32 of {inner.name}, " in said(half)
+    half.save(tmp_path / "half.plan")
+    assert "keep_fp32 auto" in said(mimo_rt.Engine.load(tmp_path / "half.plan"))
+    assert "model itself" in said(mimo_rt.build(data, backend="tensorrt"))
+    kept = mimo_rt.build(data, backend="tensorrt", precision="fp16", keep_fp32="auto")
+    assert kept.info.origin.startswith("built")
+    assert kept.info.key["kept in fp32"].split()[0] == inner.name
+
+
+def onnx_type(tensor: onnx.TensorProto) -> Any:
+    return onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+
+
+def test_fused_blocks_make_another_plan(fake: ctypes.CDLL, tmp_path: Path) -> None:
+    model, plan = tmp_path / "wide.onnx", tmp_path / "fused.plan"
+    model.write_bytes(onnx_models.mimo_unet(32, 1))
+    options = ["--backend", "tensorrt", "--precision", "fp16", "--fused-blocks"]
+    plain = mimo_rt.build(model, backend="tensorrt", precision="fp16")
+    assert main(["build", str(model), "-o", str(plan), *options, "-q"]) == 0
+    fused = mimo_rt.Engine.load(plan)
+    assert fused.info.key["fused blocks"] == "2"
+    assert fused.info.key.keys() - plain.info.key.keys() == {"fused blocks"}
+    assert mimo_rt.build(model, backend="tensorrt", precision="fp16", fused_blocks=True).info.origin == (
+        "cache hit"
+    )
+
+
 NULL_STUB = """
 #include <stddef.h>
 #include <stdint.h>
 int32_t getInferLibVersion(void) { return VERSION; }
+void* getPluginRegistry(void) { return NULL; }
 void* createInferBuilder_INTERNAL(void* l, int32_t v) { (void)l; (void)v; return NULL; }
 void* createInferRuntime_INTERNAL(void* l, int32_t v) { (void)l; (void)v; return NULL; }
 """

@@ -306,10 +306,11 @@ def test_options_that_cannot_be_had(fake: FakeCuda, model_file: Path, options: d
 
 
 def test_precisions_of_files(model_file: Path) -> None:
-    given, half = typed_onnx.typed(str(model_file), "fp16")
+    made = typed_onnx.typed(str(model_file), "fp16")
+    given, half = made.given, made.onnx
     assert typed_onnx.precision_of(onnx.load_from_string(given)) == "fp32"
     assert typed_onnx.precision_of(onnx.load_from_string(half)) == "fp16"
-    assert typed_onnx.typed(half, "fp16") == (half, half)
+    assert typed_onnx.typed(half, "fp16") == typed_onnx.Typed(half, half)
     assert code_of(lambda: typed_onnx.typed(half, "fp32"))[0] == "backend.precision"
     for broken in (b"", b"not onnx", given[: len(given) // 2]):
         assert code_of(lambda broken=broken: typed_onnx.typed(broken, "fp32"))[0].startswith("model.")
@@ -333,6 +334,21 @@ def test_nvidias_builder_takes_our_models(model_file: Path, precision: str, tile
         mimo_rt.build(model_file, backend="tensorrt-rtx", precision=precision, tile=tile).info.origin
         == "cache hit"
     )
+
+
+@installed
+def test_nvidias_builder_takes_layers_kept_in_fp32(model_file: Path) -> None:
+    names = [node.name for node in onnx.load(model_file).graph.node if node.op_type == "Conv"]
+    model = typed_onnx.typed(str(model_file), "fp16", names[1:4])
+    assert tensorrt_rtx.build_plan(model.onnx, Shapes((64, 64), (64, 64), (64, 64)))
+
+
+def test_fused_blocks_are_of_another_backend(fake: FakeCuda, model_file: Path) -> None:
+    code, text = code_of(
+        lambda: mimo_rt.build(model_file, backend="tensorrt-rtx", precision="fp16", fused_blocks=True)
+    )
+    assert code == "backend.option"
+    assert "backend tensorrt" in text
 
 
 @installed
@@ -360,7 +376,7 @@ def test_weights_beside_the_file(fake: FakeCuda, model_file: Path, tmp_path: Pat
     model = onnx.load(model_file)
     path = tmp_path / "external.onnx"
     onnx.save_model(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
-    given, _ = typed_onnx.typed(str(path), "fp32")
+    given = typed_onnx.typed(str(path), "fp32").given
     assert len(given) > 0.9 * model_file.stat().st_size
     assert mimo_rt.build(path, backend="tensorrt-rtx").info.parameters == mimo_rt.build(path).info.parameters
 

@@ -74,12 +74,24 @@ class Network(Protocol):
         """Bytes that a run at this size takes on the device, weights included."""
 
 
+NON_FINITE = "backend.non_finite"
+
+
 class ArrayRunner:
     """A `mimo_rt.core.Runner` over a `Network`."""
 
     def __init__(
-        self, network: Network, *, memory: int, ensemble: int, tiles: str, tile: Pair, halo: int
+        self,
+        network: Network,
+        *,
+        memory: int,
+        ensemble: int,
+        tiles: str,
+        tile: Pair,
+        halo: int,
+        why_non_finite: Callable[[], str],
     ) -> None:
+        """why_non_finite: a sentence for the error where the network gives NaN or infinity."""
         if ensemble not in (0, 4, 8):
             raise make(ImageError, "image.ensemble", f"ensemble must be 0, 4 or 8, not {ensemble}")
         self._network = network
@@ -87,6 +99,7 @@ class ArrayRunner:
         self._ensemble = ensemble
         self._tile = tile if tiles == "fixed" else network.largest
         self._halo = network.halo if halo < 0 else halo
+        self._why_non_finite = why_non_finite
         self._lock = threading.Lock()
         self._times = {"total": 0.0, "input": 0.0, "compute": 0.0, "output": 0.0}
         self._device_times: dict[str, float] = {}
@@ -145,7 +158,12 @@ class ArrayRunner:
     ) -> None:
         """As `_core.Deblurrer.run`."""
         with self._lock:
-            self._run(source, destination, bgr, np.float32(strength), progress)
+            try:
+                self._run(source, destination, bgr, np.float32(strength), progress)
+            except BackendError as error:
+                if error.code != NON_FINITE:
+                    raise
+                raise make(BackendError, NON_FINITE, f"{error}: {self._why_non_finite()}") from None
 
     def _run(
         self,
@@ -287,9 +305,8 @@ class ArrayRunner:
                 if not np.isfinite(kept).all():
                     raise make(
                         BackendError,
-                        "backend.non_finite",
-                        "the plan computed numbers that are not finite: half precision is too narrow for "
-                        "this model; build it with precision fp32",
+                        NON_FINITE,
+                        "the plan computed numbers that are not finite",
                     )
                 here = result[top_row:end_row, left:right]
                 here[...] = kept.transpose(1, 2, 0)[: here.shape[0], : here.shape[1]]

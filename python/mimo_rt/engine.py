@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +166,8 @@ def build(
     tactics: str = "fixed",
     tile: int | tuple[int, int] | None = None,
     optimization_level: int | None = None,
+    keep_fp32: Sequence[str] | Literal["auto"] = (),
+    fused_blocks: bool = False,
     cache: bool = True,
 ) -> Engine:
     """Make an Engine from a model.
@@ -185,7 +188,10 @@ def build(
     plan). On a GPU: "fp32", "fp16" or "int8", where int8 takes an int8 export. tile, optimization_level:
     of a GPU plan. The one size, or (height, width), of what it is fed, halo included, rounded up to the
     network's stride; None for a range of sizes up to 1920x1088. 0 (quick to build) to 5 (fast to run),
-    None for the library's own. cache: keep the plan in the user's cache folder, and take it from there if
+    None for the library's own. keep_fp32: layers of the ONNX file, by name, that stay in fp32 in a plan of
+    precision "fp16"; "auto" for those that make numbers too large for it on pictures made to find them.
+    fused_blocks: ResBlocks of 32 channels by a kernel of our own, of backend "tensorrt" with "fp16"; not
+    known to be faster. cache: keep the plan in the user's cache folder, and take it from there if
     it is the very same.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,
@@ -200,11 +206,12 @@ def build(
     if backend in GPU_BACKENDS:
         if target is not None or tactics != "fixed":
             raise make(BackendError, "backend.option", "target and tactics are options of the cpu backend")
-    elif tile is not None or optimization_level is not None:
+    elif tile is not None or optimization_level is not None or keep_fp32 or fused_blocks:
         raise make(
             BackendError,
             "backend.option",
-            "tile and optimization_level are options of GPU plans; on the cpu give tile to Deblurrer",
+            "tile, optimization_level, keep_fp32 and fused_blocks are options of GPU plans; on the cpu give "
+            "tile to Deblurrer",
         )
     elif precision not in PRECISIONS:
         raise make(
@@ -230,6 +237,8 @@ def build(
                     precision=precision,
                     tile=tile,
                     optimization_level=optimization_level,
+                    keep_fp32=keep_fp32,
+                    fused_blocks=fused_blocks,
                     cache=cache,
                 )
             )

@@ -14,7 +14,7 @@ from mimo_rt.core import Pair
 from mimo_rt.errors import BackendError, ModelError, PlanError, make
 from mimo_rt.gpu_shapes import Shapes, shapes_for
 from mimo_rt.temporary import replace_whole
-from mimo_rt.typed_onnx import typed
+from mimo_rt.typed_onnx import KeptLayers, typed
 
 CHANNELS = 3
 
@@ -50,6 +50,8 @@ def build(
     precision: str = "fp32",
     tile: int | Pair | None = None,
     optimization_level: int | None = None,
+    keep_fp32: KeptLayers = (),
+    fused_blocks: bool = False,
     cache: bool = True,
 ) -> GpuCore:
     """An engine core of an ONNX file, from the cache where the very same plan is there. Raises ModelError,
@@ -58,8 +60,10 @@ def build(
         raise make(
             BackendError, "backend.level", f"optimization_level goes from 0 to 5, not {optimization_level}"
         )
-    given, onnx = typed(source, precision)
-    facts = _core.describe(given)
+    if fused_blocks and library.backend != "tensorrt":
+        raise make(BackendError, "backend.option", "fused blocks are a plug-in of the backend tensorrt")
+    model = typed(source, precision, keep_fp32, fused_blocks)
+    facts = _core.describe(model.given)
     shapes = shapes_for(tile, facts["stride"])
     identity = {
         "backend": library.backend,
@@ -67,6 +71,8 @@ def build(
         "precision": precision,
         "sizes": shapes.text,
         "optimization level": "default" if optimization_level is None else str(optimization_level),
+        **({"kept in fp32": " ".join(model.kept)} if model.kept else {}),
+        **({"fused blocks": str(model.fused)} if model.fused else {}),
     }
     conditions = {**library.conditions, "mimo_rt": _core.__version__}
     plan, reason = None, "the cache was not asked"
@@ -77,10 +83,11 @@ def build(
             cache, reason = False, str(error)
     origin = "cache hit"
     if plan is None:
-        plan, origin = library.make_plan(Order(onnx, shapes, optimization_level)), f"built: {reason}"
+        plan, origin = library.make_plan(Order(model.onnx, shapes, optimization_level)), f"built: {reason}"
         if cache:
             _core.sealed_store(identity, conditions, plan)
-    return GpuCore(library, plan, {**identity, **conditions}, facts, shapes, origin)
+    single = model.given if model.halved else None
+    return GpuCore(library, plan, {**identity, **conditions}, facts, shapes, origin, single)
 
 
 class GpuCore:
@@ -94,8 +101,11 @@ class GpuCore:
         facts: dict[str, Any],
         shapes: Shapes,
         origin: str,
+        single: bytes | None = None,
     ) -> None:
+        """single: the fp32 model that an fp16 plan was made of, where it is at hand."""
         self._library = library
+        self._single = single
         self._plan = plan
         self._facts = facts
         self.shapes = shapes
@@ -141,7 +151,28 @@ class GpuCore:
                 "the model does not turn a 3-channel image into one of the same size",
             )
         network = self._library.network(self._plan, self._facts, self.shapes)
-        return ArrayRunner(network, memory=memory, ensemble=ensemble, tiles=tiles, tile=tile, halo=halo)
+        return ArrayRunner(
+            network,
+            memory=memory,
+            ensemble=ensemble,
+            tiles=tiles,
+            tile=tile,
+            halo=halo,
+            why_non_finite=self._why_non_finite,
+        )
+
+    def _why_non_finite(self) -> str:
+        """A sentence on why a result is not finite, and what helps."""
+        if self.precision != "fp16":
+            return "the model itself computes them, or the plan is broken"
+        if self._single is None:
+            return (
+                "half precision is too narrow for the model; build it again with keep_fp32 auto, which looks "
+                "for the layers to keep in fp32, or with precision fp32"
+            )
+        from mimo_rt.half_range import advice
+
+        return advice(self._single)
 
 
 def library_of(backend: str) -> Library:

@@ -1,10 +1,12 @@
-"""A graph in half precision: every weight and every value of an fp32 export becomes fp16.
+"""A graph in half precision: every weight and value of an fp32 export becomes fp16, but for layers to keep.
 
-Casts stand at the edges, so that images go in and out as fp32. What ONNX wants in fp32 stays so: the factors
-of Resize.
+Casts stand where the precision changes: at the edges, so that images go in and out as fp32, and around layers
+that are kept. What ONNX wants in fp32 stays so: the factors of Resize.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import onnx
@@ -17,40 +19,99 @@ RESIZE_FP32_INPUTS = (1, 2)
 """The region and the factors of Resize, by position: fp32 in a half precision graph as well."""
 
 
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of an fp32 export that computes in fp16. Raises ModelError where a weight is beyond the range of
-    fp16."""
+def layer_name(node: onnx.NodeProto) -> str:
+    """What a node is called where a person names it: its name, or what it makes where it has none."""
+    return str(node.name or node.output[0])
+
+
+def to_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
+    """A copy of an fp32 export that computes in fp16, in the layers named in `keep` (`layer_name`) in fp32.
+
+    Raises ModelError where a weight is beyond the range of fp16, or `keep` names what is not there.
+    """
+    unknown = set(keep) - {layer_name(node) for node in model.graph.node}
+    if unknown:
+        raise make(
+            ModelError,
+            "half.no_layer",
+            f"the model has no layer {', '.join(sorted(unknown))} to keep in fp32",
+        )
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    graph = made.graph
-    del graph.node[:], graph.value_info[:]
-    kept = {
-        node.input[i]
-        for node in model.graph.node
-        if node.op_type == "Resize"
-        for i in RESIZE_FP32_INPUTS
-        if i < len(node.input) and node.input[i]
-    }
-    for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.name not in kept:
-            tensor.CopyFrom(_halved(tensor, tensor.name))
-    image, output = graph.input[0].name, graph.output[0].name
-    renamed = {name: f"{name}_fp16" for name in (image, output)}
-    graph.node.append(_cast(image, renamed[image], TensorProto.FLOAT16))
-    for source in model.graph.node:
-        node = onnx.NodeProto()
-        node.CopyFrom(source)
-        for i, name in enumerate(node.input):
-            node.input[i] = renamed.get(name, name)
-        for i, name in enumerate(node.output):
-            node.output[i] = renamed.get(name, name)
-        if node.op_type == "Constant" and node.output[0] not in kept:
-            for attribute in node.attribute:
-                if attribute.t.data_type == TensorProto.FLOAT:
-                    attribute.t.CopyFrom(_halved(attribute.t, node.output[0]))
-        graph.node.append(node)
-    graph.node.append(_cast(renamed[output], output, TensorProto.FLOAT))
+    del made.graph.node[:], made.graph.value_info[:], made.graph.initializer[:]
+    _Halving(model.graph, made.graph, frozenset(keep)).run()
     return made
+
+
+class _Halving:
+    """Goes through a graph in order. A value keeps its name in the precision that it was made in, and has a
+    second one where it was cast to the other."""
+
+    def __init__(self, given: onnx.GraphProto, made: onnx.GraphProto, keep: frozenset[str]) -> None:
+        self.given, self.made, self.keep = given, made, keep
+        self.weights = {tensor.name: tensor for tensor in given.initializer}
+        self.parameters = {
+            node.input[i]
+            for node in given.node
+            if node.op_type == "Resize"
+            for i in RESIZE_FP32_INPUTS
+            if i < len(node.input) and node.input[i]
+        }
+        self.single = {given.input[0].name}  # values in fp32
+        self.others: set[str] = set()  # weights
+        self.cast: dict[tuple[str, bool], str] = {}
+
+    def run(self) -> None:
+        output = self.given.output[0].name
+        for source in self.given.node:
+            kept = layer_name(source) in self.keep
+            node = onnx.NodeProto()
+            node.CopyFrom(source)
+            for i, name in enumerate(node.input):
+                if name and name not in self.parameters:
+                    node.input[i] = self.read(name, kept)
+            if kept:
+                self.single.update(node.output)
+            if node.op_type == "Constant" and node.output[0] not in self.parameters and not kept:
+                for attribute in node.attribute:
+                    if attribute.t.data_type == TensorProto.FLOAT:
+                        attribute.t.CopyFrom(_halved(attribute.t, node.output[0]))
+            for i, name in enumerate(node.output):
+                if name == output and not kept:
+                    node.output[i] = f"{name}_fp16"
+                    self.cast[name, False] = node.output[i]
+            self.made.node.append(node)
+        if (output, False) in self.cast:
+            self.made.node.append(_cast(self.cast[output, False], output, TensorProto.FLOAT))
+        for name in self.parameters:
+            if name in self.weights:
+                self.made.initializer.append(self.weights[name])
+
+    def read(self, name: str, single: bool) -> str:
+        """The name of a value in fp32 (single) or fp16, made where it is not there yet."""
+        if name in self.weights:
+            return self.weight(name, single)
+        known = self.cast.get((name, single))
+        if known is not None:
+            return known
+        if (name in self.single) == single:
+            return name
+        target = f"{name}_{'fp32' if single else 'fp16'}"
+        self.cast[name, single] = target
+        self.made.node.append(_cast(name, target, TensorProto.FLOAT if single else TensorProto.FLOAT16))
+        return target
+
+    def weight(self, name: str, single: bool) -> str:
+        tensor = self.weights[name]
+        called = f"{name}_fp32" if single and tensor.data_type == TensorProto.FLOAT else name
+        if called not in self.others:
+            self.others.add(called)
+            made = self.made.initializer.add()
+            made.CopyFrom(
+                tensor if single or tensor.data_type != TensorProto.FLOAT else _halved(tensor, name)
+            )
+            made.name = called
+        return called
 
 
 def _halved(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:

@@ -6,8 +6,10 @@ Needs the package `onnx`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mimo_rt.errors import BackendError, ModelError, make
 
@@ -15,6 +17,21 @@ if TYPE_CHECKING:
     import onnx
 
 PRECISIONS = ("fp32", "fp16", "int8")
+KeptLayers: TypeAlias = Sequence[str] | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A model as it was given and as it is to be built, both as whole ONNX files."""
+
+    given: bytes
+    onnx: bytes
+    kept: tuple[str, ...] = ()
+    """Layers in fp32 amid fp16."""
+    fused: int = 0
+    """ResBlocks in nodes of our plug-in."""
+    halved: bool = False
+    """Whether fp16 was made of fp32, and layers can be kept."""
 
 
 def precision_of(model: onnx.ModelProto) -> str:
@@ -27,12 +44,15 @@ def precision_of(model: onnx.ModelProto) -> str:
     return "fp16" if halves else "fp32"
 
 
-def typed(source: str | bytes, precision: str) -> tuple[bytes, bytes]:
-    """(the model as it is, the model in `precision`), both as whole ONNX files; an fp32 model is made
-    fp16 where that is asked for.
+def typed(
+    source: str | bytes, precision: str, keep_fp32: KeptLayers = (), fused_blocks: bool = False
+) -> Typed:
+    """The model in `precision`; an fp32 model is made fp16 where that is asked for.
 
-    source: path or bytes of an ONNX file. ModelError where it is none, BackendError where `precision` is not
-    to be had from it, or `onnx` is missing.
+    source: path or bytes of an ONNX file. keep_fp32: layers that stay in fp32 as it becomes fp16, by name;
+    "auto" for those that `mimo_rt.half_range` finds. fused_blocks: runs of ResBlocks become nodes of our
+    plug-in. ModelError where it is no ONNX file, BackendError where `precision` and the options are not to be
+    had from it, or `onnx` is missing.
     """
     try:
         import onnx
@@ -59,12 +79,29 @@ def typed(source: str | bytes, precision: str) -> tuple[bytes, bytes]:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise make(ModelError, "model.not_onnx", f"the model is no sound ONNX file: {first}") from None
     found = precision_of(model)
+    if keep_fp32 and (found, precision) != ("fp32", "fp16"):
+        raise make(
+            BackendError,
+            "backend.option",
+            "layers can stay in fp32 where a plan of precision fp16 is made from an fp32 model",
+        )
+    if fused_blocks and precision != "fp16":
+        raise make(BackendError, "backend.option", "fused blocks are for precision fp16")
     if found == precision:
-        return given, given
+        if not fused_blocks:
+            return Typed(given, given)
+        model, fused = _fused(model)
+        return Typed(given, model.SerializeToString(), fused=fused)
     if (found, precision) == ("fp32", "fp16"):
         from mimo_rt.half import to_half
+        from mimo_rt.half_range import wide_layers
 
-        return given, to_half(model).SerializeToString()
+        kept = tuple(wide_layers(model) if keep_fp32 == "auto" else keep_fp32)
+        half = to_half(model, kept)
+        fused = 0
+        if fused_blocks:
+            half, fused = _fused(half)
+        return Typed(given, half.SerializeToString(), kept, fused, halved=True)
     how = (
         "make an int8 export by `python -m train.export --precision int8 --calib IMAGES`"
         if precision == "int8"
@@ -73,3 +110,14 @@ def typed(source: str | bytes, precision: str) -> tuple[bytes, bytes]:
     raise make(
         BackendError, "backend.precision", f"the model is {found}, and {precision} is not made of that; {how}"
     )
+
+
+def _fused(half: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
+    from mimo_rt.fused_blocks import CHANNELS, fuse_blocks
+
+    model, count = fuse_blocks(half)
+    if not count:
+        raise make(
+            BackendError, "backend.option", f"the model has no ResBlocks of {CHANNELS} channels to fuse"
+        )
+    return model, count

@@ -8,13 +8,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "core/both.hpp"
 #include "mimo_rt/image.hpp"
-
-#if defined(__CUDACC__)
-#define MIMO_RT_BOTH __host__ __device__
-#else
-#define MIMO_RT_BOTH
-#endif
 
 namespace mimo_rt {
 

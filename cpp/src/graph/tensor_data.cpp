@@ -8,6 +8,7 @@
 #include <limits>
 #include <protozero/pbf_reader.hpp>
 
+#include "core/half.hpp"
 #include "graph/external_data.hpp"
 #include "mimo_rt/error.hpp"
 
@@ -33,18 +34,6 @@ std::size_t width_of(ElementType t) {
     default:
       return 0;
   }
-}
-
-float widen(std::uint16_t half) {
-  const std::uint32_t sign = std::uint32_t(half & 0x8000u) << 16;
-  const std::uint32_t exponent = (half >> 10) & 0x1f;
-  const std::uint32_t mantissa = half & 0x3ff;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent == 0) {
-    const float v = std::ldexp(static_cast<float>(mantissa), -24);
-    return sign ? -v : v;
-  }
-  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
 template <typename T>

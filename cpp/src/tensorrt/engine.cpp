@@ -338,10 +338,7 @@ mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
           "copy from the GPU");
     check(cudaStreamSynchronize(compute_.get()), "finish an image");
     if (non_finite != 0) {
-      throw Failure(
-          MIMO_RT_TRT_NON_FINITE,
-          "the plan computed numbers that are not finite: half precision is too narrow for this model; build "
-          "it with precision fp32");
+      throw Failure(MIMO_RT_TRT_NON_FINITE, "the plan computed numbers that are not finite");
     }
     // Last, so that the caller's image holds the result or what it held.
     check(cudaMemcpyAsync(image.destination.data, pixels_out_.get(), bytes, cudaMemcpyDeviceToHost,

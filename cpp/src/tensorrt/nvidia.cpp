@@ -1,5 +1,7 @@
 #include "tensorrt/nvidia.hpp"
 
+#include "tensorrt/resblock_plugin.hpp"
+
 #include <optional>
 #include <utility>
 
@@ -130,6 +132,8 @@ const Nvidia& open_nvidia(const std::string& nvinfer, const std::string& parser)
       function<decltype(found.create_runtime)>(library, "createInferRuntime_INTERNAL", nvinfer);
   found.create_parser =
       function<decltype(found.create_parser)>(opened(parser), "createNvOnnxParser_INTERNAL", parser);
+  void* registry = function<void* (*)()>(library, "getPluginRegistry", nvinfer)();
+  if (registry != nullptr) register_resblocks(*static_cast<nvinfer1::IPluginRegistry*>(registry));
   known = Opened{nvinfer, parser, found};
   return known->functions;
 }

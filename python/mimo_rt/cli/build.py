@@ -35,6 +35,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--optimization-level", type=options.count, help="of a GPU plan: 0 (quick build) to 5 (fast run)"
     )
     parser.add_argument(
+        "--keep-fp32",
+        nargs="+",
+        default=(),
+        metavar="LAYER",
+        help="of a GPU plan in fp16: layers that stay in fp32, or auto to have them found",
+    )
+    parser.add_argument(
+        "--fused-blocks",
+        action="store_true",
+        help="of a TensorRT plan in fp16: ResBlocks by our own kernel (not known to be faster)",
+    )
+    parser.add_argument(
         "--target", help="instruction set by name; `mimo-rt doctor` lists them (the best one here)"
     )
     parser.add_argument(
@@ -67,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         tactics=args.tactics,
         tile=args.tile,
         optimization_level=args.optimization_level,
+        keep_fp32="auto" if list(args.keep_fp32) == ["auto"] else args.keep_fp32,
+        fused_blocks=args.fused_blocks,
         cache=args.cache,
     )
     engine.save(target)

@@ -43,6 +43,8 @@ class Trainer:
         self.recipe = recipe
         self.group = group
         self.net = net.to(group.device).train()
+        if recipe.precision != "fp32":  # what tensor cores and oneDNN's bf16 kernels work in
+            self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = Average(self.net, recipe.ema) if recipe.ema else None
         self.optimizer = make_optimizer(
             self.net, recipe.optimizer, recipe.rate, recipe.rate_rest, recipe.momentum, recipe.decay
@@ -73,6 +75,8 @@ class Trainer:
         torch.manual_seed((self.recipe.seed * 1_000_003 + step) * 4099 + self.group.rank)
         half = _AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.group.device.type, half or torch.bfloat16, enabled=half is not None):
+            if half is not None:
+                given = given.contiguous(memory_format=torch.channels_last)
             outputs = self._parallel(given)
         outputs = [output.float() for output in outputs]
         loss = LOSSES[self.recipe.loss](outputs, wanted) * weight

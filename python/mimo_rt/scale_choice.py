@@ -30,8 +30,8 @@ LEAST_PIXELS = 2_000_000
 TILE = 512
 MOST_TILES = 4
 PIXELS_A_TILE = 3_000_000
-LACK = {0.5: 0.4, 0.25: 0.2}
-MORE = {0.5: 2.0, 0.25: 2.0}
+LACK = {0.5: 0.12, 0.25: 0.25}
+MORE = {0.5: 1.0, 0.25: 1.5}
 _PART = 128
 """Side in pixels of the parts of a tile in which detail is measured."""
 _LEVELS = 5

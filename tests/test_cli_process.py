@@ -113,7 +113,7 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2400, 2400, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "big.png", compress_level=1)
     process = subprocess.Popen(
-        [*COMMAND, "deblur", "big.png", "-m", "slow.onnx"],
+        [*COMMAND, "deblur", "big.png", "-m", "slow.onnx", "--scale", "1"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,

@@ -37,6 +37,12 @@ class OnCpu:
     def run_image(self, run: ImageRun) -> None:
         raise AssertionError("it takes no pixels")
 
+    def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
+        return {f"{width}x{height}": [1.0] * runs}
+
+    def layers(self) -> str:
+        return ""
+
     def memory_for(self, height: int, width: int) -> int:
         return height * width * 1000
 

@@ -173,7 +173,7 @@ def test_what_a_build_is_given(fake: ctypes.CDLL) -> None:
     network = library.network(again, {"stride": 4, "halo": 8}, sizes)
     network(np.zeros((5, 3, 64, 68), np.float32))
     assert network.device_times == {"to_device": 1, "compute": 2, "to_host": 3, "enqueue": 4}
-    assert network.layers() == '{"Layers": []}'
+    assert network.layers() == '{"Layers": [{"Name": "first + relu"}]}'
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -342,6 +342,24 @@ def test_bench_tells_the_gpus_own_times(
     found = json.loads(times.read_text())
     assert len(found) == 10
     assert (found[0]["h2dMs"], found[0]["gpuComputeMs"], found[0]["d2hMs"]) == (1, 2, 3)
+
+
+def test_bench_tells_what_layers_take(
+    fake: ctypes.CDLL, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile, layers = tmp_path / "profile.json", tmp_path / "layers.json"
+    options = ["--backend", "tensorrt", "--shapes", "64x64", "--duration", "0", "--warmUp", "0"]
+    exports = ["--exportProfile", str(profile), "--exportLayerInfo", str(layers)]
+    assert main(["bench", "--onnx", str(model_file), *options, "--dumpProfile", *exports]) == 0
+    said = capsys.readouterr().out
+    assert "=== Profile (10 iterations ) ===" in said
+    rows = json.loads(profile.read_text())
+    assert rows[0] == {"count": 10}
+    assert [row["name"] for row in rows[1:]] == ["first + relu", "second"]
+    assert rows[1]["timeMs"] == pytest.approx(55)
+    assert rows[1]["averageMs"] == rows[1]["medianMs"] == pytest.approx(5.5)
+    assert sum(row["percentage"] for row in rows[1:]) == pytest.approx(100)
+    assert json.loads(layers.read_text()) == {"Layers": [{"Name": "first + relu"}]}
 
 
 def test_what_is_not_finite_names_the_layers(

@@ -73,6 +73,13 @@ class Network(Protocol):
     def memory_for(self, height: int, width: int) -> int:
         """Bytes that a run at this size takes on the device, weights included."""
 
+    def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
+        """Milliseconds of every layer in every run on one image of that size, by name; empty where the
+        library does not tell."""
+
+    def layers(self) -> str:
+        """The library's own description of the plan's layers, JSON; empty where it does not tell."""
+
 
 NON_FINITE = "backend.non_finite"
 
@@ -254,6 +261,15 @@ class ArrayRunner:
             for x, first_column, end_column in columns
         ]
         return ImageRun(source, destination, bgr, strength, self._fed(tile), tiles, **options)
+
+    def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
+        """Milliseconds of every layer of the network in every run on one tile of an image of that size."""
+        with self._lock:
+            return self._network.profile(*self._fed(self._plan(height, width)[0]), runs)
+
+    def layers(self) -> str:
+        """The library's own description of the plan's layers, JSON."""
+        return self._network.layers()
 
     def infer(self, source: NDArray[np.float32], destination: NDArray[np.float32]) -> None:
         """(C, H, W) float32; H and W must lie between the network's smallest and largest."""

@@ -127,6 +127,18 @@ class Deblurrer:
         not tell."""
         return self._core.last_device_times if isinstance(self._core, ArrayRunner) else {}
 
+    def device_profile(self, height: int, width: int, runs: int = 10) -> dict[str, list[float]]:
+        """On a GPU, milliseconds of every layer of the plan in each of ``runs`` runs on one tile of an image
+        of that size, by the library's names, which tell what it fused. It waits after each layer, so their
+        sum is more than a run takes. Empty on the processor (see `last_layer_times`), and where a backend
+        does not tell."""
+        return self._core.profile(height, width, runs) if isinstance(self._core, ArrayRunner) else {}
+
+    def device_layers(self) -> str:
+        """On a GPU, the library's own description of the plan's layers, JSON; empty elsewhere, and where a
+        backend does not tell."""
+        return self._core.layers() if isinstance(self._core, ArrayRunner) else ""
+
     @property
     def last_layer_times(self) -> list[float]:
         """Seconds that each layer of `engine.layers()` took in the last run; empty before the first."""

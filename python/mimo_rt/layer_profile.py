@@ -6,7 +6,8 @@ does: a Winograd kernel reaches more GFLOP/s than the processor has, and that is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,26 @@ def layer_costs(
             )
         )
     return costs
+
+
+def device_rows(times: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """`Deblurrer.device_profile` as trtexec exports it: the number of runs, and for each layer its name, the
+    sum, mean and median of its milliseconds, and its percentage of all. Empty where nothing is known."""
+    if not times:
+        return []
+    total = sum(map(sum, times.values())) or 1.0
+    rows: list[dict[str, Any]] = [{"count": max(map(len, times.values()))}]
+    for name, runs in times.items():
+        rows.append(
+            {
+                "name": name,
+                "timeMs": sum(runs),
+                "averageMs": statistics.fmean(runs),
+                "medianMs": statistics.median(runs),
+                "percentage": 100.0 * sum(runs) / total,
+            }
+        )
+    return rows
 
 
 class Sum:

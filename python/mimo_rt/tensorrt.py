@@ -37,7 +37,7 @@ from mimo_rt.gpu_core import CHANNELS, Order
 from mimo_rt.gpu_shapes import Shapes
 from mimo_rt.padding import Float
 
-INTERFACE = 1
+INTERFACE = 2
 MAJORS = (11, 10)
 _PACKAGE = "tensorrt_libs"
 """What NVIDIA's wheels of libraries unpack."""
@@ -52,6 +52,7 @@ _ERRORS = {
 
 _Sides = c_int64 * 2
 _Sink = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_size_t)
+_LayerSink = ctypes.CFUNCTYPE(None, c_void_p, ctypes.c_char_p, c_float)
 _Progress = ctypes.CFUNCTYPE(c_int, c_void_p, ctypes.c_char_p, c_int32, c_int32)
 
 
@@ -334,6 +335,18 @@ class TensorRtNetwork:
             ),
             byref(self._times),
         )
+
+    def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
+        """Milliseconds of every layer in every run, by name in the order of running."""
+        found: dict[str, list[float]] = {}
+
+        def take(_user: int | None, layer: bytes, milliseconds: float) -> None:
+            found.setdefault(layer.decode("utf-8", "replace"), []).append(milliseconds)
+
+        sink = _LayerSink(take)
+        size = c_int64(height), c_int64(width)
+        self._library.call("profile", self._engine, *size, c_int32(runs), None, sink)
+        return found
 
     def layers(self) -> str:
         """TensorRT's own description of the plan, JSON."""

@@ -132,6 +132,15 @@ class RtxNetwork:
         self._addresses: tuple[int, int] | None = None
         self._size: Pair = (0, 0)
 
+    def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
+        """Nothing: TensorRT for RTX is not asked for its layers."""
+        del height, width, runs
+        return {}
+
+    def layers(self) -> str:
+        """Nothing."""
+        return ""
+
     def run_image(self, run: ImageRun) -> None:
         """Not by this library."""
         raise NotImplementedError

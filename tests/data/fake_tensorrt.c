@@ -1,6 +1,6 @@
-/* Stands in for our TensorRT library in tests: compiled against the same header, so that what Python hands over is read
- * as C reads it. A plan is "fake plan of <size of the ONNX>", results are 1 - image. Environment: FAKE_TENSORRT_FAILS
- * names the function that fails. */
+/* Stands in for our TensorRT library in tests: compiled against the same header, so that what Python hands
+ * over is read as C reads it. A plan is "fake plan of <size of the ONNX>", results are 1 - image.
+ * Environment: FAKE_TENSORRT_FAILS names the function that fails. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,8 @@ int mimo_rt_trt_interface(void) {
 int mimo_rt_trt_major(void) { return 10; }
 
 int mimo_rt_trt_open(const char* nvinfer, const char* parser, int32_t* version, mimo_rt_trt_error* error) {
-  if (strstr(nvinfer, "libnvinfer.so.10") == NULL || strstr(parser, "libnvonnxparser.so.10") == NULL) return 3;
+  if (strstr(nvinfer, "libnvinfer.so.10") == NULL || strstr(parser, "libnvonnxparser.so.10") == NULL)
+    return 3;
   const char* other = getenv("FAKE_TENSORRT_VERSION");
   *version = other != NULL ? atoi(other) : 101602;
   return fails("open", MIMO_RT_TRT_BACKEND, error);
@@ -44,7 +45,8 @@ int mimo_rt_trt_build(const mimo_rt_trt_build_options* options, mimo_rt_trt_erro
   if (status != 0) return status;
   options->timing_cache_sink(options->user, "timings!", 8);
   const int length = snprintf(
-      text, sizeof text, "fake plan of %zu: %lldx%lld %lldx%lld %lldx%lld, level %d, tf32 %d, %zu bytes of timings",
+      text, sizeof text,
+      "fake plan of %zu: %lldx%lld %lldx%lld %lldx%lld, level %d, tf32 %d, %zu bytes of timings",
       options->onnx_size, (long long)options->smallest[0], (long long)options->smallest[1],
       (long long)options->best[0], (long long)options->best[1], (long long)options->largest[0],
       (long long)options->largest[1], options->optimization_level, options->tf32, options->timing_cache_size);
@@ -71,8 +73,9 @@ void mimo_rt_trt_free(mimo_rt_trt_engine* engine) {
   free(engine);
 }
 
-int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const* images, float* const* results,
-                    int64_t height, int64_t width, mimo_rt_trt_times* times, mimo_rt_trt_error* error) {
+int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const* images,
+                    float* const* results, int64_t height, int64_t width, mimo_rt_trt_times* times,
+                    mimo_rt_trt_error* error) {
   if (!engine->loaded) return MIMO_RT_TRT_BACKEND;
   for (size_t i = 0; i < count; ++i)
     for (int64_t j = 0; j < 3 * height * width; ++j) results[i][j] = 1.0F - images[i][j];
@@ -83,19 +86,30 @@ int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const
   return fails("run", MIMO_RT_TRT_MEMORY, error);
 }
 
-int mimo_rt_trt_layers(mimo_rt_trt_engine* engine, void* user, mimo_rt_trt_sink sink, mimo_rt_trt_error* error) {
+int mimo_rt_trt_profile(mimo_rt_trt_engine* engine, int64_t height, int64_t width, int32_t runs, void* user,
+                        mimo_rt_trt_layer_sink sink, mimo_rt_trt_error* error) {
+  if (!engine->loaded || height < 1 || width < 1) return MIMO_RT_TRT_BACKEND;
+  for (int32_t i = 0; i < runs; ++i) {
+    sink(user, "first + relu", 1.0F + (float)i);
+    sink(user, "second", 3.0F);
+  }
+  return fails("profile", MIMO_RT_TRT_BACKEND, error);
+}
+
+int mimo_rt_trt_layers(mimo_rt_trt_engine* engine, void* user, mimo_rt_trt_sink sink,
+                       mimo_rt_trt_error* error) {
   (void)engine;
-  sink(user, "{\"Layers\": []}", 14);
+  sink(user, "{\"Layers\": [{\"Name\": \"first + relu\"}]}", 38);
   return fails("layers", MIMO_RT_TRT_BACKEND, error);
 }
 
-/* Pixels without a GPU: the addresses of an "image on the device" are the host's. Colours become 1 - colour, alpha
- * stays; only what a tile keeps is written. */
+/* Pixels without a GPU: the addresses of an "image on the device" are the host's. Colours become 1 - colour,
+ * alpha stays; only what a tile keeps is written. */
 static void* last_stream = NULL;
 static int32_t last_on_device = -1;
 
-int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_run* run, mimo_rt_trt_times* times,
-                          mimo_rt_trt_error* error) {
+int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_run* run,
+                          mimo_rt_trt_times* times, mimo_rt_trt_error* error) {
   const mimo_rt_trt_view *a = &run->source, *b = &run->destination;
   if (getenv("FAKE_TENSORRT_NON_FINITE") != NULL) {
     snprintf(error->text, sizeof error->text, "the plan computed numbers that are not finite");
@@ -110,13 +124,17 @@ int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_ru
     for (int64_t y = t->first_row; y < t->end_row && y < a->height; ++y)
       for (int64_t x = t->first_column; x < t->end_column && x < a->width; ++x)
         for (int64_t c = 0; c < a->channels; ++c) {
-          const char* from = (const char*)a->data + y * a->row_stride + x * a->column_stride + c * a->channel_stride;
+          const char* from =
+              (const char*)a->data + y * a->row_stride + x * a->column_stride + c * a->channel_stride;
           char* to = (char*)b->data + y * b->row_stride + x * b->column_stride + c * b->channel_stride;
-          if (a->type == 0) *(uint8_t*)to = c == 3 ? *(const uint8_t*)from : (uint8_t)(255 - *(const uint8_t*)from);
-          if (a->type == 1) *(uint16_t*)to = c == 3 ? *(const uint16_t*)from : (uint16_t)(65535 - *(const uint16_t*)from);
+          if (a->type == 0)
+            *(uint8_t*)to = c == 3 ? *(const uint8_t*)from : (uint8_t)(255 - *(const uint8_t*)from);
+          if (a->type == 1)
+            *(uint16_t*)to = c == 3 ? *(const uint16_t*)from : (uint16_t)(65535 - *(const uint16_t*)from);
           if (a->type == 2) *(float*)to = c == 3 ? *(const float*)from : 1.0F - *(const float*)from;
         }
-    if (run->progress != NULL && !run->on_device && !run->progress(run->user, "tile", (int32_t)i, (int32_t)run->tile_count)) {
+    if (run->progress != NULL && !run->on_device &&
+        !run->progress(run->user, "tile", (int32_t)i, (int32_t)run->tile_count)) {
       snprintf(error->text, sizeof error->text, "the run was ended before it was done");
       return MIMO_RT_TRT_CANCELLED;
     }

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of what stands below. */
-#define MIMO_RT_TRT_INTERFACE 1
+#define MIMO_RT_TRT_INTERFACE 2
 
 typedef enum {
   MIMO_RT_TRT_OK = 0,
@@ -40,6 +40,7 @@ typedef struct {
 
 /* Takes bytes that are valid during the call only. */
 typedef void (*mimo_rt_trt_sink)(void* user, const void* bytes, size_t size);
+typedef void (*mimo_rt_trt_layer_sink)(void* user, const char* layer, float milliseconds);
 /* phase: such as "Building engine"; step of steps. Returns 0 to end the build. */
 typedef int (*mimo_rt_trt_progress)(void* user, const char* phase, int32_t step, int32_t steps);
 
@@ -133,6 +134,12 @@ typedef struct {
  * `times` are told too. */
 MIMO_RT_TRT_API int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_run* run,
                                           mimo_rt_trt_times* times, mimo_rt_trt_error* error);
+
+/* Runs the plan `runs` times on a black image of that size and tells every layer's time in every run, in
+ * order. TensorRT waits between layers then, so that their sum is more than a run takes. */
+MIMO_RT_TRT_API int mimo_rt_trt_profile(mimo_rt_trt_engine* engine, int64_t height, int64_t width,
+                                        int32_t runs, void* user, mimo_rt_trt_layer_sink sink,
+                                        mimo_rt_trt_error* error);
 
 /* TensorRT's own description of the plan's layers, as JSON. */
 MIMO_RT_TRT_API int mimo_rt_trt_layers(mimo_rt_trt_engine* engine, void* user, mimo_rt_trt_sink sink,

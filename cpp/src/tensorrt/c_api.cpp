@@ -97,6 +97,11 @@ int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_ru
   return guarded(error, [&] { *times = engine->engine.run(*run); });
 }
 
+int mimo_rt_trt_profile(mimo_rt_trt_engine* engine, int64_t height, int64_t width, int32_t runs, void* user,
+                        mimo_rt_trt_layer_sink sink, mimo_rt_trt_error* error) {
+  return guarded(error, [&] { engine->engine.profile(height, width, runs, user, sink); });
+}
+
 int mimo_rt_trt_layers(mimo_rt_trt_engine* engine, void* user, mimo_rt_trt_sink sink,
                        mimo_rt_trt_error* error) {
   return guarded(error, [&] {

@@ -357,6 +357,33 @@ mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
   return times;
 }
 
+void Engine::profile(std::int64_t height, std::int64_t width, std::int32_t runs, void* user,
+                     mimo_rt_trt_layer_sink sink) {
+  class Profiler final : public nvinfer1::IProfiler {
+   public:
+    Profiler(void* user, mimo_rt_trt_layer_sink sink) : user_(user), sink_(sink) {}
+    void reportLayerTime(const char* layer, float ms) noexcept override { sink_(user_, layer, ms); }
+
+   private:
+    void* user_;
+    mimo_rt_trt_layer_sink sink_;
+  } profiler(user, sink);
+  // The context forgets the profiler before it goes, whatever happens.
+  struct Attached {
+    nvinfer1::IExecutionContext& context;
+    ~Attached() { context.setProfiler(nullptr); }
+  };
+  set_size(height, width);
+  check(cudaMemsetAsync(slots_[0].device_in.get(), 0, bytes_in_, compute_.get()), "clear memory");
+  check(cudaStreamSynchronize(compute_.get()), "clear memory");
+  const Attached attached{*context_};
+  context_->setProfiler(&profiler);
+  for (std::int32_t i = 0; i < runs; ++i) {
+    enqueue(slots_[0]);
+    check(cudaStreamSynchronize(compute_.get()), "run the plan");
+  }
+}
+
 std::string Engine::layers() const {
   const std::unique_ptr<nvinfer1::IEngineInspector> inspector(engine_->createEngineInspector());
   const char* text =

@@ -25,6 +25,8 @@ class Engine {
   mimo_rt_trt_times run(std::size_t count, const float* const* images, float* const* results,
                         std::int64_t height, std::int64_t width);
   mimo_rt_trt_times run(const mimo_rt_trt_image_run& image);
+  void profile(std::int64_t height, std::int64_t width, std::int32_t runs, void* user,
+               mimo_rt_trt_layer_sink sink);
   std::string layers() const;
 
  private:

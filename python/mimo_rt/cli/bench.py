@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mimo_rt.deblurrer import Deblurrer
     from mimo_rt.engine import Engine
 
 DEFAULT_MODEL = "mimo-unet-s"
@@ -171,6 +172,7 @@ def run(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     from mimo_rt import machine
     from mimo_rt.deblurrer import Deblurrer
+    from mimo_rt.engine import GPU_BACKENDS
     from mimo_rt.sizes import format_bytes
 
     facts = machine.describe()
@@ -210,11 +212,14 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     if image is None:
         image = _random_image(*(args.shapes or DEFAULT_SHAPE))
     deblurrer = Deblurrer(engine, threads=args.threads, memory=args.memory)
+    _device_layers(args, log, deblurrer)
     output = image.copy()
     planned = deblurrer.memory_for(*image.shape[:2])
     memory_loaded = benchmarking.peak_memory()
 
-    profile = layer_profile.Sum(deblurrer) if args.dumpProfile or args.exportProfile else None
+    on_device = info.backend in GPU_BACKENDS
+    profiled = args.dumpProfile or args.exportProfile
+    profile = layer_profile.Sum(deblurrer) if profiled and not on_device else None
 
     def query() -> benchmarking.Phases:
         deblurrer.run(image, out=output)
@@ -246,6 +251,9 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
             log.section(["=== Profile ===", *table(rows, list(layer_profile.COLUMNS)).splitlines()])
         if args.exportProfile:
             _write_json(args.exportProfile, report["profile"])
+    if on_device and profiled:
+        by_layer = deblurrer.device_profile(*image.shape[:2])
+        _device_profile(args, log, report, layer_profile.device_rows(by_layer))
     if memory_after is not None and memory_loaded is not None and memory_before is not None:
         log.info(
             f"Peak Memory: {format_bytes(memory_after)}"
@@ -359,7 +367,48 @@ def _log_machine(log: _Log, facts: dict[str, Any], target: str) -> None:
     log.info(f"System: {facts['system']}")
 
 
+def _device_profile(
+    args: argparse.Namespace, log: _Log, report: dict[str, object], rows: list[dict[str, Any]]
+) -> None:
+    """trtexec's table, and its JSON."""
+    if not rows:
+        log.warn("* This backend does not tell what its layers take.")
+        return
+    report["profile"] = rows
+    if args.dumpProfile:
+        cells = [
+            [f"{row[key]:.4g}" for key in ("timeMs", "averageMs", "medianMs", "percentage")] + [row["name"]]
+            for row in rows[1:]
+        ]
+        header = ["Time(ms)", "Avg.(ms)", "Median(ms)", "Time(%)", "Layer"]
+        title = f"=== Profile ({rows[0]['count']} iterations ) ==="
+        log.section([title, *table(cells, header).splitlines()])
+    if args.exportProfile:
+        _write_json(args.exportProfile, rows)
+
+
+def _device_layers(args: argparse.Namespace, log: _Log, deblurrer: Deblurrer) -> None:
+    """What the library says of the plan's layers, as it says it."""
+    if not (args.dumpLayerInfo or args.verbose or args.exportLayerInfo):
+        return
+    text = deblurrer.device_layers()
+    if not text:
+        log.warn("* This backend does not tell what its layers are.")
+        return
+    layers = json.loads(text)
+    if args.dumpLayerInfo or args.verbose:
+        log.info("=== Layer Information ===")
+        for layer in layers.get("Layers", []):
+            log.info(layer if isinstance(layer, str) else json.dumps(layer))
+    if args.exportLayerInfo:
+        _write_json(args.exportLayerInfo, layers)
+
+
 def _layers(args: argparse.Namespace, log: _Log, engine: Engine, report: dict[str, object]) -> None:
+    from mimo_rt.engine import GPU_BACKENDS
+
+    if engine.info.backend in GPU_BACKENDS:
+        return  # known where the plan is loaded: `_device_layers`
     if not (args.dumpLayerInfo or args.verbose or args.exportLayerInfo):
         return
     layers = engine.layers()

@@ -19,6 +19,7 @@ import onnx
 import onnx_models
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import mimo_rt
 from mimo_rt import dlpack, tensorrt
@@ -342,6 +343,21 @@ def test_bench_tells_the_gpus_own_times(
     found = json.loads(times.read_text())
     assert len(found) == 10
     assert (found[0]["h2dMs"], found[0]["gpuComputeMs"], found[0]["d2hMs"]) == (1, 2, 3)
+
+
+def test_eval_runs_on_it(
+    fake: ctypes.CDLL, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sharp = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
+    for folder, pixels in (("blur", 255 - sharp), ("sharp", sharp)):  # the stand-in inverts pixels
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "set" / folder / "1.png")
+    options = ["--backend", "tensorrt", "--precision", "fp16", "-o", str(tmp_path / "out"), "--json", "-q"]
+    assert main(["eval", "--data", str(tmp_path / "set"), "-m", str(model_file), *options]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["backend"]["name"] == "tensorrt"
+    assert summary["backend"]["precision"] == "fp16"
+    assert summary["results"]["psnr_after"] > 90
 
 
 def test_bench_tells_what_layers_take(

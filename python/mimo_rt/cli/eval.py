@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mimo_rt.evaluation import Backend, Failure
     from mimo_rt.pairs import PairSet
 
-BACKENDS = ("cpu", "onnxruntime", "torch", "tensorrt")
-PRECISIONS = ("fp32", "fp16")
+BACKENDS = ("cpu", "tensorrt", "tensorrt-rtx", "onnxruntime", "torch")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 _EPILOG = """\
 examples:
@@ -58,7 +58,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="a model's name, an ONNX file, a checkpoint or a plan (%(default)s)",
     )
     model.add_argument("--backend", choices=BACKENDS, default="cpu", help="what runs it (%(default)s)")
-    model.add_argument("--precision", choices=PRECISIONS, default="fp32", help="(%(default)s)")
+    model.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="(%(default)s); int8 of an int8 export, on a GPU",
+    )
     model.add_argument(
         "--ensemble",
         type=int,
@@ -70,7 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--scale",
         type=options.scale,
         default=1.0,
-        help="as of deblur: 1 (default), 0.5, 0.25 or auto; other than 1 is for the cpu backend",
+        help="as of deblur: 1 (default), 0.5, 0.25 or auto; other than 1 is for our own backends",
     )
     model.add_argument(
         "--against",

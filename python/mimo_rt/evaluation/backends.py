@@ -1,5 +1,6 @@
-"""The runtimes that a model can be evaluated with, each behind one small interface: our engine, ONNX Runtime
-and PyTorch. All of them get the same padded values, and their results are neither rounded nor scaled."""
+"""The runtimes that a model can be evaluated with, each behind one small interface: our engine on the
+processor or on a GPU, ONNX Runtime and PyTorch. All of them get the same padded values, and their results are
+neither rounded nor scaled."""
 
 from __future__ import annotations
 
@@ -16,12 +17,13 @@ import numpy as np
 from mimo_rt import checkpoints, models
 from mimo_rt.convert import convert
 from mimo_rt.deblurrer import Deblurrer
-from mimo_rt.engine import existing_file, open_engine
+from mimo_rt.engine import GPU_BACKENDS, existing_file, open_engine
 from mimo_rt.errors import BackendError, ModelError, make
 from mimo_rt.padding import Float, run_padded
 
-NAMES = ("cpu", "onnxruntime", "torch", "tensorrt")
-PRECISIONS = ("fp32", "fp16")
+OURS = ("cpu", *GPU_BACKENDS)
+NAMES = (*OURS, "onnxruntime", "torch")
+PRECISIONS = ("fp32", "fp16", "int8")
 STRIDE = 4
 """MIMO-UNet takes sides that are multiples of this, in every export and checkpoint."""
 
@@ -63,15 +65,12 @@ def open_backend(
     scale: float | str = 1.0,
 ) -> Backend:
     """The backend `name` with a model: a bundled model's name or a path. The other options are those of a
-    Deblurrer; `memory` bounds the cpu backend alone,
-    and a `scale` other than 1 is for it alone.
+    Deblurrer; `memory` bounds the cpu backend alone, and a `scale` other than 1 is for our own backends.
 
     Raises BackendError where this backend or precision is not to be had here, ModelError for the model.
     """
-    if name == "cpu":
-        return _Cpu(model, precision, threads, memory, ensemble, scale)
-    if name == "tensorrt":
-        raise make(BackendError, "backend.missing", "the tensorrt backend is not in this build of mimo_rt")
+    if name in OURS:
+        return _Ours(name, model, precision, threads, memory, ensemble, scale)
     if name not in NAMES:
         raise make(
             BackendError, "backend.unknown", f"there is no backend {name!r}; there are {', '.join(NAMES)}"
@@ -80,7 +79,7 @@ def open_backend(
         raise make(
             BackendError,
             "backend.scale",
-            f"the {name} backend runs at scale 1 only; the cpu backend at others",
+            f"the {name} backend runs at scale 1 only; {', '.join(OURS)} at others",
         )
     if precision != "fp32":
         raise make(
@@ -90,13 +89,12 @@ def open_backend(
     return kind(model, threads, ensemble)
 
 
-class _Cpu:
-    """Our engine, with a Deblurrer's padding, threads, memory and ensemble."""
-
-    name = "cpu"
+class _Ours:
+    """Our engine, with a Deblurrer's padding, threads, memory, tiles and ensemble."""
 
     def __init__(
         self,
+        name: str,
         model: str | os.PathLike[str],
         precision: str,
         threads: int,
@@ -106,7 +104,8 @@ class _Cpu:
     ) -> None:
         from mimo_rt import __version__
 
-        engine = open_engine(model, precision=precision)
+        self.name = name
+        engine = open_engine(model, precision=precision, backend=name)
         self._deblurrer = Deblurrer(engine, threads=threads, memory=memory, ensemble=ensemble)
         self._scale = scale
         info = engine.info

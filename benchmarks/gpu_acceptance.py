@@ -3,14 +3,17 @@
 ``python benchmarks/gpu_acceptance.py --models mimo-unet-s base-lively.onnx --data DATA --out DIR``
 
 For every fp32 model: plans in fp32, fp16 and (with ``--data``) int8, each held against the CPU engine on a
-photo, on odd sizes and in tiles; then seconds at 1280x720, by the host's clock around whole runs, beside the
-CPU engine in the same rounds. Writes DIR/acceptance.json and DIR/acceptance.md; exit code 1 where one failed.
-``--backend cpu`` runs all of it on the processor, which tells whether the checks themselves are sound.
+photo, on odd sizes and in tiles; with ``--backend tensorrt`` ResBlocks by our own kernel beside TensorRT's,
+and, where NVIDIA's compute-sanitizer is installed, a run under it; then seconds at 1280x720, by the host's
+clock around whole runs, beside the CPU engine in the same rounds. Writes DIR/acceptance.json and
+DIR/acceptance.md; exit code 1 where one failed. ``--backend cpu`` runs all of it on the processor, which
+tells whether the checks themselves are sound.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
@@ -111,6 +114,46 @@ def seams(model: str, precision: str, tiled: mimo_rt.Engine, whole: mimo_rt.Engi
     worst, share = steps(mimo_rt.Deblurrer(tiled).run(photo), mimo_rt.Deblurrer(whole).run(photo))
     found = f"{worst} steps at most, {100 * share:.3f} % within one"
     return Check(model, precision, "tiles against whole", found, f"{SEAM} steps", worst <= SEAM)
+
+
+def blocks_to_fuse(model: Path) -> int:
+    """ResBlocks that our own kernel can take over."""
+    import onnx
+
+    from mimo_rt.fused_blocks import fuse_blocks
+    from mimo_rt.half import to_half
+
+    return fuse_blocks(to_half(onnx.load(str(model))))[1]
+
+
+def fused(model: str, file: Path, plain: mimo_rt.Engine, photo: Pixels) -> tuple[Check, mimo_rt.Engine]:
+    """A plan with ResBlocks by our own kernel against one without, both fp16."""
+    plan = mimo_rt.build(file, backend="tensorrt", precision="fp16", fused_blocks=True, cache=False)
+    worst, share = steps(mimo_rt.Deblurrer(plan).run(photo), mimo_rt.Deblurrer(plain).run(photo))
+    found = f"{100 * share:.3f} % within one step, {worst} at most"
+    wanted = f"{100 * HALF_SHARE:g} %"
+    return Check(model, "fp16", "fused blocks against plain", found, wanted, share >= HALF_SHARE), plan
+
+
+def sanitized(model: str, precision: str, plan: mimo_rt.Engine, folder: Path) -> list[Check]:
+    """Runs of odd sizes in a process under NVIDIA's compute-sanitizer; nothing where it is not installed."""
+    tool = shutil.which("compute-sanitizer")
+    if tool is None:
+        return []
+    path = folder / f"{model}.{precision}.plan"
+    plan.save(path)
+    program = (
+        "import sys, numpy, mimo_rt\n"
+        "deblurrer = mimo_rt.Deblurrer(mimo_rt.Engine.load(sys.argv[1]))\n"
+        f"for size in {ODD}: deblurrer.run(numpy.zeros((*size, 3), numpy.uint8))\n"
+    )
+    checks = []
+    for check in ("memcheck", "racecheck", "initcheck", "synccheck"):
+        command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, "-c", program, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        last = (done.stdout.strip().splitlines() or ["nothing said"])[-1].strip("= ")
+        checks.append(Check(model, precision, check, last, "0 errors", done.returncode == 0))
+    return checks
 
 
 def psnr_drop(plan: mimo_rt.Engine, reference: mimo_rt.Engine, data: Path) -> float:
@@ -224,6 +267,7 @@ def examine(model: str, backend: str, data: Path | None, folder: Path, report: d
                 side = min(2 * plan.info.halo + 128, 1024)
                 tiled = mimo_rt.build(file, backend=backend, precision=wanted, tile=side, cache=False)
                 checks.append(seams(name, precision, tiled, plan, photo))
+                checks += sanitized(name, precision, plan, folder)
             if precision == "int8" and data is not None:
                 drop = psnr_drop(plan, reference, data)
                 found, limit = f"{drop:+.3f} dB", f"at most {INT8_DROP} dB"
@@ -231,6 +275,16 @@ def examine(model: str, backend: str, data: Path | None, folder: Path, report: d
             return checks
 
         report["checks"] += attempt(one, name, precision, "build and run")
+    halves = [plan for _, title, plan, _ in plans if title == "tensorrt fp16"]
+    if halves and blocks_to_fuse(path):
+
+        def with_kernel() -> list[Check]:
+            start = time.perf_counter()
+            check, plan = fused(name, path, halves[0], photo)
+            plans.append((name, "tensorrt fp16, fused blocks", plan, time.perf_counter() - start))
+            return [check, *sanitized(name, "fp16 fused", plan, folder)]
+
+        report["checks"] += attempt(with_kernel, name, "fp16", "fused blocks")
     report["times"] += measure(plans, frame)
 
 

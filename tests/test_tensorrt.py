@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mimo_rt
+from benchmarks import gpu_acceptance
 from mimo_rt import dlpack, tensorrt
 from mimo_rt.cli import main
 from mimo_rt.gpu_core import Order
@@ -343,6 +344,33 @@ def test_bench_tells_the_gpus_own_times(
     found = json.loads(times.read_text())
     assert len(found) == 10
     assert (found[0]["h2dMs"], found[0]["gpuComputeMs"], found[0]["d2hMs"]) == (1, 2, 3)
+
+
+def test_acceptance_goes_through_all_of_it(
+    fake: ctypes.CDLL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the stand-in, which inverts pixels: what is compared with the CPU fails, what with another plan does
+    not, and each is reported."""
+    model, tools = tmp_path / "wide.onnx", tmp_path / "tools"
+    model.write_bytes(onnx_models.mimo_unet(32, 1))
+    tools.mkdir()
+    sanitizer = tools / "compute-sanitizer"
+    sanitizer.write_text('#!/bin/sh\necho "========= ERROR SUMMARY: 0 errors"\n[ "$2" != racecheck ]\n')
+    sanitizer.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setattr(gpu_acceptance, "ROUNDS", 1)
+    options = ["--models", str(model), "--backend", "tensorrt", "--out", str(tmp_path / "out")]
+    assert gpu_acceptance.main(options) == 1
+    report = json.loads((tmp_path / "out" / "acceptance.json").read_text())
+    passed = {(check["precision"], check["name"]): check["passed"] for check in report["checks"]}
+    assert passed["fp16", "fused blocks against plain"]
+    assert passed["fp32", "tiles against whole"]
+    assert not passed["fp32", "1x1"]
+    assert passed["fp16 fused", "memcheck"]
+    assert not passed["fp16 fused", "racecheck"]
+    plans = [time["plan"] for time in report["times"]]
+    assert plans == ["cpu fp32", "tensorrt fp32", "tensorrt fp16", "tensorrt fp16, fused blocks"]
+    assert "ERROR SUMMARY: 0 errors" in (tmp_path / "out" / "acceptance.md").read_text()
 
 
 def test_eval_runs_on_it(

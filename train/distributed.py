@@ -3,11 +3,13 @@ batch."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.distributed.nn  # before a group exists: its functions would keep that one as their default
 from torch import distributed as dist
 
 
@@ -52,6 +54,8 @@ def join(device: str = "auto") -> Group:
 
 
 def leave() -> None:
-    """End what `join` began."""
+    """End what `join` began. Nothing may hold the group any more: a thread of its own that outlives the
+    interpreter aborts the process."""
     if dist.is_initialized():
+        gc.collect()  # a closed DistributedDataParallel is part of a reference cycle
         dist.destroy_process_group()

@@ -488,6 +488,7 @@ def main() -> None:
     except (ValueError, OSError, Error) as e:
         raise SystemExit(f"train.fit stopped: {e}; {a.out / 'last.pt'} is as it was last saved") from None
     finally:
+        fit.trainer.close()
         leave()
 
 

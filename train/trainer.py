@@ -56,6 +56,10 @@ class Trainer:
             ids = [group.device.index] if group.device.type == "cuda" else None
             self._parallel = nn.parallel.DistributedDataParallel(self.net, device_ids=ids)
 
+    def close(self) -> None:
+        """Let go of the process group, which lives as long as the wrapper that holds it."""
+        self._parallel = self.net
+
     @property
     def result(self) -> MIMOUNet:
         """The network that is measured and kept: the averaged one where the recipe averages."""

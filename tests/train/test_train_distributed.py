@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,42 @@ def train(out: Path, data: Path, processes: int, batch: int) -> dict[str, object
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
     return checkpoint.load(out / "last.pt")
+
+
+THREADS_LEFT = """
+import os
+from train.distributed import join, leave
+from train.recipe import Recipe
+from train.trainer import Trainer
+recipe = Recipe.read("gopro-1gpu", ["width=8", "num_res=1"])
+trainer = Trainer(recipe, recipe.network(), join("cpu"))
+trainer.close()
+leave()
+names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+print([name for name in names if "gloo" in name])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed in Linux's /proc")
+def test_leaving_a_group_ends_its_threads() -> None:
+    """One that outlives the interpreter aborts a process that has trained to its end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", THREADS_LEFT],
+            cwd=ROOT,
+            env=environment | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert said == ["[]", "[]"]
 
 
 def test_two_are_one(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 ``python benchmarks/gpu_acceptance.py --models mimo-unet-s base-lively.onnx --data DATA --out DIR``
 
 For every fp32 model: plans in fp32, fp16 and (with ``--data``) int8, each held against the CPU engine on a
-photo, on odd sizes and in tiles; with ``--backend tensorrt`` ResBlocks by our own kernel beside TensorRT's,
-and, where NVIDIA's compute-sanitizer is installed, a run under it; then seconds at 1280x720, by the host's
-clock around whole runs, beside the CPU engine in the same rounds. Writes DIR/acceptance.json and
-DIR/acceptance.md; exit code 1 where one failed. ``--backend cpu`` runs all of it on the processor, which
-tells whether the checks themselves are sound.
+photo, on odd sizes and in tiles; with ``--backend tensorrt`` the options that are off by default, ResBlocks
+by our own kernel and images in half precision, beside plans without; and, where NVIDIA's compute-sanitizer is
+installed, a run under it; then seconds at 1280x720, by the host's clock around whole runs, beside the CPU
+engine in the same rounds. Writes DIR/acceptance.json and DIR/acceptance.md; exit code 1 where one failed.
+``--backend cpu`` runs all of it on the processor, which tells whether the checks themselves are
+sound.
 """
 
 from __future__ import annotations
@@ -126,13 +127,17 @@ def blocks_to_fuse(model: Path) -> int:
     return fuse_blocks(to_half(onnx.load(str(model))))[1]
 
 
-def fused(model: str, file: Path, plain: mimo_rt.Engine, photo: Pixels) -> tuple[Check, mimo_rt.Engine]:
-    """A plan with ResBlocks by our own kernel against one without, both fp16."""
-    plan = mimo_rt.build(file, backend="tensorrt", precision="fp16", fused_blocks=True, cache=False)
+def with_option(
+    model: str, file: Path, plain: mimo_rt.Engine, photo: Pixels, option: str
+) -> tuple[Check, mimo_rt.Engine]:
+    """A plan with an option of `mimo_rt.build` that is off by default against one without, both fp16."""
+    given: dict[str, Any] = {option: True}
+    plan = mimo_rt.build(file, backend="tensorrt", precision="fp16", cache=False, **given)
     worst, share = steps(mimo_rt.Deblurrer(plan).run(photo), mimo_rt.Deblurrer(plain).run(photo))
     found = f"{100 * share:.3f} % within one step, {worst} at most"
     wanted = f"{100 * HALF_SHARE:g} %"
-    return Check(model, "fp16", "fused blocks against plain", found, wanted, share >= HALF_SHARE), plan
+    name = f"{option.replace('_', ' ')} against plain"
+    return Check(model, "fp16", name, found, wanted, share >= HALF_SHARE), plan
 
 
 def sanitized(model: str, precision: str, plan: mimo_rt.Engine, folder: Path) -> list[Check]:
@@ -276,15 +281,16 @@ def examine(model: str, backend: str, data: Path | None, folder: Path, report: d
 
         report["checks"] += attempt(one, name, precision, "build and run")
     halves = [plan for _, title, plan, _ in plans if title == "tensorrt fp16"]
-    if halves and blocks_to_fuse(path):
+    options = ["half_images", *(["fused_blocks"] if halves and blocks_to_fuse(path) else [])]
+    for option in options if halves else []:
 
-        def with_kernel() -> list[Check]:
+        def optional(option: str = option) -> list[Check]:
             start = time.perf_counter()
-            check, plan = fused(name, path, halves[0], photo)
-            plans.append((name, "tensorrt fp16, fused blocks", plan, time.perf_counter() - start))
-            return [check, *sanitized(name, "fp16 fused", plan, folder)]
+            check, plan = with_option(name, path, halves[0], photo, option)
+            plans.append((name, f"tensorrt fp16, {option}", plan, time.perf_counter() - start))
+            return [check, *sanitized(name, f"fp16.{option}", plan, folder)]
 
-        report["checks"] += attempt(with_kernel, name, "fp16", "fused blocks")
+        report["checks"] += attempt(optional, name, "fp16", option)
     report["times"] += measure(plans, frame)
 
 

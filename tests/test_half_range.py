@@ -37,10 +37,10 @@ def loud() -> onnx.ModelProto:
     return model
 
 
-def run(model: onnx.ModelProto) -> NDArray[np.float32]:
+def run(model: onnx.ModelProto, image: NDArray[Any] = IMAGE) -> NDArray[Any]:
     with np.errstate(all="ignore"):
-        result: Any = ReferenceEvaluator(model).run(None, {"image": IMAGE})[0]
-    assert result.dtype == np.float32
+        result: Any = ReferenceEvaluator(model).run(None, {"image": image})[0]
+    assert result.dtype == image.dtype
     return np.asarray(result)
 
 
@@ -90,9 +90,24 @@ def test_the_advice_names_them(loud: onnx.ModelProto) -> None:
     assert "precision fp32" in said
 
 
+def test_images_in_half_precision() -> None:
+    model = onnx.load_from_string(onnx_models.mimo_unet(8, 1))
+    names = [node.name for node in model.graph.node]
+    image = IMAGE.astype(np.float16)
+    wanted = run(model, image.astype(np.float32))
+    for keep in ((), names[:1], names[-1:], names[::2], names):
+        half = to_half(model, keep, half_images=True)
+        onnx.checker.check_model(half, full_check=True)
+        made = run(half, image)
+        # a step of half precision below 2 is 1/1024
+        assert np.abs(made - wanted).max() < (0.001 if keep == names else 0.01)
+        casts = [node for node in half.graph.node if node.op_type == "Cast"]
+        assert keep or not casts
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_options_of_fp16_alone(precision: str) -> None:
-    for options in ({"keep_fp32": ["a"]}, {"fused_blocks": True}):
+    for options in ({"keep_fp32": ["a"]}, {"fused_blocks": True}, {"half_images": True}):
         with pytest.raises(mimo_rt.BackendError, match="fp16"):
             typed(onnx_models.mimo_unet(8, 1), precision, **options)  # type: ignore[arg-type]
 

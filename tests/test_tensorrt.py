@@ -454,6 +454,14 @@ def test_fused_blocks_make_another_plan(fake: ctypes.CDLL, tmp_path: Path) -> No
     )
 
 
+def test_images_in_half_precision_make_another_plan(fake: ctypes.CDLL, model_file: Path) -> None:
+    plain = mimo_rt.build(model_file, backend="tensorrt", precision="fp16")
+    half = mimo_rt.build(model_file, backend="tensorrt", precision="fp16", half_images=True)
+    assert half.info.origin.startswith("built")
+    assert half.info.key["images"] == "fp16"
+    assert half.info.key.keys() - plain.info.key.keys() == {"images"}
+
+
 NULL_STUB = """
 #include <stddef.h>
 #include <stdint.h>

@@ -343,10 +343,15 @@ def test_nvidias_builder_takes_layers_kept_in_fp32(model_file: Path) -> None:
     assert tensorrt_rtx.build_plan(model.onnx, Shapes((64, 64), (64, 64), (64, 64)))
 
 
-def test_fused_blocks_are_of_another_backend(fake: FakeCuda, model_file: Path) -> None:
-    code, text = code_of(
-        lambda: mimo_rt.build(model_file, backend="tensorrt-rtx", precision="fp16", fused_blocks=True)
-    )
+def test_nvidias_builder_takes_images_in_half_precision(model_file: Path) -> None:
+    model = typed_onnx.typed(str(model_file), "fp16", half_images=True)
+    assert tensorrt_rtx.build_plan(model.onnx, Shapes((64, 64), (64, 64), (64, 64)))
+
+
+@pytest.mark.parametrize("option", ["fused_blocks", "half_images"])
+def test_options_of_another_backend(fake: FakeCuda, model_file: Path, option: str) -> None:
+    given: dict[str, Any] = {option: True}
+    code, text = code_of(lambda: mimo_rt.build(model_file, backend="tensorrt-rtx", precision="fp16", **given))
     assert code == "backend.option"
     assert "backend tensorrt" in text
 

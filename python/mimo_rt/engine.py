@@ -168,6 +168,7 @@ def build(
     optimization_level: int | None = None,
     keep_fp32: Sequence[str] | Literal["auto"] = (),
     fused_blocks: bool = False,
+    half_images: bool = False,
     cache: bool = True,
 ) -> Engine:
     """Make an Engine from a model.
@@ -191,7 +192,8 @@ def build(
     None for the library's own. keep_fp32: layers of the ONNX file, by name, that stay in fp32 in a plan of
     precision "fp16"; "auto" for those that make numbers too large for it on pictures made to find them.
     fused_blocks: ResBlocks of 32 channels by a kernel of our own, of backend "tensorrt" with "fp16"; not
-    known to be faster. cache: keep the plan in the user's cache folder, and take it from there if
+    known to be faster. half_images: the image goes into and out of the network in half precision, likewise;
+    values in [0, 1] keep 11 bits. cache: keep the plan in the user's cache folder, and take it from there if
     it is the very same.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,
@@ -206,12 +208,12 @@ def build(
     if backend in GPU_BACKENDS:
         if target is not None or tactics != "fixed":
             raise make(BackendError, "backend.option", "target and tactics are options of the cpu backend")
-    elif tile is not None or optimization_level is not None or keep_fp32 or fused_blocks:
+    elif tile is not None or optimization_level is not None or keep_fp32 or fused_blocks or half_images:
         raise make(
             BackendError,
             "backend.option",
-            "tile, optimization_level, keep_fp32 and fused_blocks are options of GPU plans; on the cpu give "
-            "tile to Deblurrer",
+            "tile, optimization_level, keep_fp32, fused_blocks and half_images are options of GPU plans; on "
+            "the cpu give tile to Deblurrer",
         )
     elif precision not in PRECISIONS:
         raise make(
@@ -239,6 +241,7 @@ def build(
                     optimization_level=optimization_level,
                     keep_fp32=keep_fp32,
                     fused_blocks=fused_blocks,
+                    half_images=half_images,
                     cache=cache,
                 )
             )

@@ -52,6 +52,7 @@ def build(
     optimization_level: int | None = None,
     keep_fp32: KeptLayers = (),
     fused_blocks: bool = False,
+    half_images: bool = False,
     cache: bool = True,
 ) -> GpuCore:
     """An engine core of an ONNX file, from the cache where the very same plan is there. Raises ModelError,
@@ -62,7 +63,9 @@ def build(
         )
     if fused_blocks and library.backend != "tensorrt":
         raise make(BackendError, "backend.option", "fused blocks are a plug-in of the backend tensorrt")
-    model = typed(source, precision, keep_fp32, fused_blocks)
+    if half_images and library.backend != "tensorrt":
+        raise make(BackendError, "backend.option", "images in half precision are of the backend tensorrt")
+    model = typed(source, precision, keep_fp32, fused_blocks, half_images)
     facts = _core.describe(model.given)
     shapes = shapes_for(tile, facts["stride"])
     identity = {
@@ -73,6 +76,7 @@ def build(
         "optimization level": "default" if optimization_level is None else str(optimization_level),
         **({"kept in fp32": " ".join(model.kept)} if model.kept else {}),
         **({"fused blocks": str(model.fused)} if model.fused else {}),
+        **({"images": "fp16"} if half_images else {}),
     }
     conditions = {**library.conditions, "mimo_rt": _core.__version__}
     plan, reason = None, "the cache was not asked"

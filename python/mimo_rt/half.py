@@ -1,7 +1,7 @@
 """A graph in half precision: every weight and value of an fp32 export becomes fp16, but for layers to keep.
 
-Casts stand where the precision changes: at the edges, so that images go in and out as fp32, and around layers
-that are kept. What ONNX wants in fp32 stays so: the factors of Resize.
+Casts stand where the precision changes: around layers that are kept, and at the edges, so that images go in
+and out as fp32 unless they are to be fp16 too. What ONNX wants in fp32 stays so: the factors of Resize.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def layer_name(node: onnx.NodeProto) -> str:
     return str(node.name or node.output[0])
 
 
-def to_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, keep: Collection[str] = (), half_images: bool = False) -> onnx.ModelProto:
     """A copy of an fp32 export that computes in fp16, in the layers named in `keep` (`layer_name`) in fp32.
+    half_images: the image in and the image out are fp16, else fp32.
 
     Raises ModelError where a weight is beyond the range of fp16, or `keep` names what is not there.
     """
@@ -39,7 +40,10 @@ def to_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelPro
     made = onnx.ModelProto()
     made.CopyFrom(model)
     del made.graph.node[:], made.graph.value_info[:], made.graph.initializer[:]
-    _Halving(model.graph, made.graph, frozenset(keep)).run()
+    if half_images:
+        for image in (made.graph.input[0], made.graph.output[0]):
+            image.type.tensor_type.elem_type = TensorProto.FLOAT16
+    _Halving(model.graph, made.graph, frozenset(keep), half_images).run()
     return made
 
 
@@ -47,8 +51,10 @@ class _Halving:
     """Goes through a graph in order. A value keeps its name in the precision that it was made in, and has a
     second one where it was cast to the other."""
 
-    def __init__(self, given: onnx.GraphProto, made: onnx.GraphProto, keep: frozenset[str]) -> None:
-        self.given, self.made, self.keep = given, made, keep
+    def __init__(
+        self, given: onnx.GraphProto, made: onnx.GraphProto, keep: frozenset[str], half_images: bool
+    ) -> None:
+        self.given, self.made, self.keep, self.half_images = given, made, keep, half_images
         self.weights = {tensor.name: tensor for tensor in given.initializer}
         self.parameters = {
             node.input[i]
@@ -57,7 +63,7 @@ class _Halving:
             for i in RESIZE_FP32_INPUTS
             if i < len(node.input) and node.input[i]
         }
-        self.single = {given.input[0].name}  # values in fp32
+        self.single = set() if half_images else {given.input[0].name}  # values in fp32
         self.others: set[str] = set()  # weights
         self.cast: dict[tuple[str, bool], str] = {}
 
@@ -77,12 +83,14 @@ class _Halving:
                     if attribute.t.data_type == TensorProto.FLOAT:
                         attribute.t.CopyFrom(_halved(attribute.t, node.output[0]))
             for i, name in enumerate(node.output):
-                if name == output and not kept:
-                    node.output[i] = f"{name}_fp16"
-                    self.cast[name, False] = node.output[i]
+                if name == output and kept == self.half_images:
+                    node.output[i] = f"{name}_{'fp32' if kept else 'fp16'}"
+                    self.cast[name, kept] = node.output[i]
             self.made.node.append(node)
-        if (output, False) in self.cast:
-            self.made.node.append(_cast(self.cast[output, False], output, TensorProto.FLOAT))
+        made_as = self.cast.get((output, self.half_images))
+        if made_as is not None:
+            to = TensorProto.FLOAT16 if self.half_images else TensorProto.FLOAT
+            self.made.node.append(_cast(made_as, output, to))
         for name in self.parameters:
             if name in self.weights:
                 self.made.initializer.append(self.weights[name])

@@ -45,14 +45,18 @@ def precision_of(model: onnx.ModelProto) -> str:
 
 
 def typed(
-    source: str | bytes, precision: str, keep_fp32: KeptLayers = (), fused_blocks: bool = False
+    source: str | bytes,
+    precision: str,
+    keep_fp32: KeptLayers = (),
+    fused_blocks: bool = False,
+    half_images: bool = False,
 ) -> Typed:
     """The model in `precision`; an fp32 model is made fp16 where that is asked for.
 
     source: path or bytes of an ONNX file. keep_fp32: layers that stay in fp32 as it becomes fp16, by name;
     "auto" for those that `mimo_rt.half_range` finds. fused_blocks: runs of ResBlocks become nodes of our
-    plug-in. ModelError where it is no ONNX file, BackendError where `precision` and the options are not to be
-    had from it, or `onnx` is missing.
+    plug-in. half_images: as it becomes fp16, so do the image in and the image out. ModelError where it is no
+    ONNX file, BackendError where `precision` and the options are not to be had from it, or `onnx` is missing.
     """
     try:
         import onnx
@@ -85,6 +89,12 @@ def typed(
             "backend.option",
             "layers can stay in fp32 where a plan of precision fp16 is made from an fp32 model",
         )
+    if half_images and (found, precision) != ("fp32", "fp16"):
+        raise make(
+            BackendError,
+            "backend.option",
+            "images are in half precision where a plan of precision fp16 is made from an fp32 model",
+        )
     if fused_blocks and precision != "fp16":
         raise make(BackendError, "backend.option", "fused blocks are for precision fp16")
     if found == precision:
@@ -97,7 +107,7 @@ def typed(
         from mimo_rt.half_range import wide_layers
 
         kept = tuple(wide_layers(model) if keep_fp32 == "auto" else keep_fp32)
-        half = to_half(model, kept)
+        half = to_half(model, kept, half_images)
         fused = 0
         if fused_blocks:
             half, fused = _fused(half)

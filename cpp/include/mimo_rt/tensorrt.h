@@ -45,7 +45,9 @@ typedef void (*mimo_rt_trt_layer_sink)(void* user, const char* layer, float mill
 typedef int (*mimo_rt_trt_progress)(void* user, const char* phase, int32_t step, int32_t steps);
 
 typedef struct {
-  const void* onnx; /* a typed file: TensorRT computes in the types that stand in it */
+  /* A typed file: TensorRT computes in the types that stand in it. Its image in and its image out may be
+   * float32 or, of 3 channels, half precision; callers see float32 or pixels in any case. */
+  const void* onnx;
   size_t onnx_size;
   int64_t smallest[2], best[2], largest[2]; /* height, width; all equal for a plan of one size */
   int32_t optimization_level;               /* 0 to 5; -1 for TensorRT's own */

@@ -9,5 +9,7 @@ namespace mimo_rt::cuda {
 
 void launch(const LoadJob& job, cudaStream_t stream);
 void launch(const StoreJob& job, cudaStream_t stream);
+// One of the two kinds of planes is f32.
+void launch(const ConvertJob& job, cudaStream_t stream);
 
 }  // namespace mimo_rt::cuda

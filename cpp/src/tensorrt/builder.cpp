@@ -73,6 +73,13 @@ void set_profile(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
   }
 }
 
+// Images in half precision may lie as tensor cores like them, if TensorRT does.
+void free_formats(nvinfer1::ITensor& image) {
+  if (image.getType() != nvinfer1::DataType::kHALF) return;
+  const auto bit = [](nvinfer1::TensorFormat format) { return 1U << static_cast<std::uint32_t>(format); };
+  image.setAllowedFormats(bit(nvinfer1::TensorFormat::kLINEAR) | bit(nvinfer1::TensorFormat::kHWC8));
+}
+
 void hand_out(const mimo_rt_trt_build_options& options, mimo_rt_trt_sink sink,
               const nvinfer1::IHostMemory& memory) {
   if (sink != nullptr) sink(options.user, memory.data(), memory.size());
@@ -99,6 +106,8 @@ void build(const mimo_rt_trt_build_options& options) {
       network->getInput(0)->getDimensions().nbDims != 4) {
     throw Failure(MIMO_RT_TRT_MODEL, "the model is not one of an image in and an image out");
   }
+  free_formats(*network->getInput(0));
+  free_formats(*network->getOutput(0));
   const std::unique_ptr<nvinfer1::IBuilderConfig> config(builder->createBuilderConfig());
   if (!config) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot make a configuration: " + log.last());
   config->setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);

@@ -49,9 +49,8 @@ Engine::Engine(const void* plan, std::size_t size) : runtime_(make_runtime(log_)
     const char* name = engine_->getIOTensorName(i);
     const bool input = engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
     (input ? input_ : output_) = name;
-    if (engine_->getTensorDataType(name) != nvinfer1::DataType::kFLOAT ||
-        engine_->getTensorShape(name).nbDims != 4) {
-      throw Failure(MIMO_RT_TRT_PLAN, "the plan does not take and give float32 images");
+    if (engine_->getTensorShape(name).nbDims != 4) {
+      throw Failure(MIMO_RT_TRT_PLAN, "the plan does not take and give images");
     }
   }
   if (engine_->getNbIOTensors() != 2 || input_.empty() || output_.empty()) {
@@ -59,6 +58,8 @@ Engine::Engine(const void* plan, std::size_t size) : runtime_(make_runtime(log_)
   }
   channels_in_ = static_cast<std::int32_t>(engine_->getTensorShape(input_.c_str()).d[1]);
   channels_out_ = static_cast<std::int32_t>(engine_->getTensorShape(output_.c_str()).d[1]);
+  type_in_ = plane_type(input_, channels_in_);
+  type_out_ = plane_type(output_, channels_out_);
   context_.reset(
       engine_->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
   if (!context_) throw Failure(MIMO_RT_TRT_MEMORY, "TensorRT cannot make a context: " + log_.last());
@@ -83,6 +84,23 @@ Engine::~Engine() {
   }
 }
 
+// How an image of the plan lies in memory. Throws Failure where we do not know it.
+cuda::PlaneType Engine::plane_type(const std::string& name, std::int32_t channels) const {
+  const nvinfer1::DataType type = engine_->getTensorDataType(name.c_str());
+  const nvinfer1::TensorFormat format = engine_->getTensorFormat(name.c_str(), 0);
+  const bool linear = format == nvinfer1::TensorFormat::kLINEAR;
+  if (type == nvinfer1::DataType::kFLOAT && linear) return cuda::PlaneType::f32;
+  if (type == nvinfer1::DataType::kHALF && channels == 3) {
+    if (linear) return cuda::PlaneType::f16;
+    if (format == nvinfer1::TensorFormat::kHWC8) return cuda::PlaneType::f16_hwc8;
+  }
+  throw Failure(MIMO_RT_TRT_PLAN, "the plan does not take and give images of float32 or half precision");
+}
+
+cuda::Planes Engine::planes(const DeviceMemory& memory, cuda::PlaneType type) const {
+  return {memory.get(), type, height_, width_};
+}
+
 mimo_rt_trt_plan_info Engine::info() const {
   mimo_rt_trt_plan_info info{};
   const char* name = input_.c_str();
@@ -105,6 +123,8 @@ void Engine::set_size(std::int64_t height, std::int64_t width) {
     slot.graph.reset();
     slot.host_in.reset();
     slot.host_out.reset();
+    slot.single_in.reset();
+    slot.single_out.reset();
     slot.device_in.reset();
     slot.device_out.reset();
   }
@@ -128,6 +148,11 @@ void Engine::set_size(std::int64_t height, std::int64_t width) {
   const auto pixels = static_cast<std::size_t>(height * width);
   bytes_in_ = pixels * static_cast<std::size_t>(channels_in_) * sizeof(float);
   bytes_out_ = pixels * static_cast<std::size_t>(channels_out_) * sizeof(float);
+  const auto as_planes = [&](cuda::PlaneType type, std::size_t single) {
+    return type == cuda::PlaneType::f32 ? single : cuda::Planes::bytes(type, height * width);
+  };
+  device_in_ = as_planes(type_in_, bytes_in_);
+  device_out_ = as_planes(type_out_, bytes_out_);
   for (Slot& slot : slots_) prepare(slot);
   height_ = height;
   width_ = width;
@@ -148,9 +173,9 @@ void Engine::enqueue(Slot& slot) {
 }
 
 void Engine::prepare(Slot& slot) {
-  slot.device_in = device_memory(bytes_in_);
-  slot.device_out = device_memory(bytes_out_);
-  check(cudaMemsetAsync(slot.device_in.get(), 0, bytes_in_, compute_.get()), "clear memory");
+  slot.device_in = device_memory(device_in_);
+  slot.device_out = device_memory(device_out_);
+  check(cudaMemsetAsync(slot.device_in.get(), 0, device_in_, compute_.get()), "clear memory");
   enqueue(slot);  // once outside a graph: kernels load, and TensorRT's deferred work for the size is done
   check(cudaStreamSynchronize(compute_.get()), "run the plan for the first time");
   // Where a plan cannot be captured it is enqueued each time: slower to start, as right.
@@ -173,24 +198,36 @@ void Engine::prepare(Slot& slot) {
 void Engine::submit(Slot& slot, const float* image) {
   if (!slot.host_in) slot.host_in = pinned_memory(bytes_in_);
   if (!slot.host_out) slot.host_out = pinned_memory(bytes_out_);
+  const bool single_in = type_in_ == cuda::PlaneType::f32, single_out = type_out_ == cuda::PlaneType::f32;
+  if (!single_in && !slot.single_in) slot.single_in = device_memory(bytes_in_);
+  if (!single_out && !slot.single_out) slot.single_out = device_memory(bytes_out_);
+  const DeviceMemory &given = single_in ? slot.device_in : slot.single_in,
+                     &made = single_out ? slot.device_out : slot.single_out;
   std::memcpy(slot.host_in.get(), image, bytes_in_);
   check(cudaEventRecord(slot.in_begin.get(), in_.get()), "record an event");
-  check(
-      cudaMemcpyAsync(slot.device_in.get(), slot.host_in.get(), bytes_in_, cudaMemcpyHostToDevice, in_.get()),
-      "copy an image in");
+  check(cudaMemcpyAsync(given.get(), slot.host_in.get(), bytes_in_, cudaMemcpyHostToDevice, in_.get()),
+        "copy an image in");
   check(cudaEventRecord(slot.in_end.get(), in_.get()), "record an event");
   check(cudaStreamWaitEvent(compute_.get(), slot.in_end.get(), 0), "wait for a copy");
   check(cudaEventRecord(slot.compute_begin.get(), compute_.get()), "record an event");
+  if (!single_in) {
+    cuda::launch(cuda::ConvertJob{planes(given, cuda::PlaneType::f32), planes(slot.device_in, type_in_)},
+                 compute_.get());
+  }
   if (slot.graph) {
     check(cudaGraphLaunch(slot.graph.get(), compute_.get()), "launch the plan");
   } else {
     enqueue(slot);
   }
+  if (!single_out) {
+    cuda::launch(cuda::ConvertJob{planes(slot.device_out, type_out_), planes(made, cuda::PlaneType::f32)},
+                 compute_.get());
+  }
+  check(cudaGetLastError(), "start a kernel");
   check(cudaEventRecord(slot.compute_end.get(), compute_.get()), "record an event");
   check(cudaStreamWaitEvent(out_.get(), slot.compute_end.get(), 0), "wait for the plan");
   check(cudaEventRecord(slot.out_begin.get(), out_.get()), "record an event");
-  check(cudaMemcpyAsync(slot.host_out.get(), slot.device_out.get(), bytes_out_, cudaMemcpyDeviceToHost,
-                        out_.get()),
+  check(cudaMemcpyAsync(slot.host_out.get(), made.get(), bytes_out_, cudaMemcpyDeviceToHost, out_.get()),
         "copy an image out");
   check(cudaEventRecord(slot.out_end.get(), out_.get()), "record an event");
   slot.busy = true;
@@ -265,11 +302,10 @@ void Engine::compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& 
   for (std::size_t i = 0; i < image.tile_count; ++i) {
     const mimo_rt_trt_tile& tile = image.tiles[i];
     Slot& slot = slots_[i % slots_.size()];
-    cuda::launch(
-        cuda::LoadJob{
-            cropped(source, tile.top, tile.top + image.tile_height, tile.left, tile.left + image.tile_width),
-            image.bgr != 0, image.tile_height, image.tile_width, static_cast<float*>(slot.device_in.get())},
-        compute_.get());
+    cuda::launch(cuda::LoadJob{cropped(source, tile.top, tile.top + image.tile_height, tile.left,
+                                       tile.left + image.tile_width),
+                               image.bgr != 0, planes(slot.device_in, type_in_)},
+                 compute_.get());
     if (slot.graph) {
       check(cudaGraphLaunch(slot.graph.get(), compute_.get()), "launch the plan");
     } else {
@@ -278,12 +314,10 @@ void Engine::compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& 
     const auto kept = [&](auto view) {
       return cropped(view, tile.first_row, tile.end_row, tile.first_column, tile.end_column);
     };
-    cuda::launch(
-        cuda::StoreJob{kept(source), kept(destination), image.bgr != 0, image.strength, image.tile_height,
-                       image.tile_width, tile.first_row - tile.top, tile.first_column - tile.left,
-                       static_cast<const float*>(slot.device_out.get()),
-                       static_cast<int*>(non_finite_.get())},
-        compute_.get());
+    cuda::launch(cuda::StoreJob{kept(source), kept(destination), image.bgr != 0, image.strength,
+                                tile.first_row - tile.top, tile.first_column - tile.left,
+                                planes(slot.device_out, type_out_), static_cast<int*>(non_finite_.get())},
+                 compute_.get());
     check(cudaGetLastError(), "start a kernel");
     check(cudaEventRecord(slot.compute_end.get(), compute_.get()), "record an event");
     if (image.progress != nullptr && image.on_device == 0) {
@@ -374,7 +408,7 @@ void Engine::profile(std::int64_t height, std::int64_t width, std::int32_t runs,
     ~Attached() { context.setProfiler(nullptr); }
   };
   set_size(height, width);
-  check(cudaMemsetAsync(slots_[0].device_in.get(), 0, bytes_in_, compute_.get()), "clear memory");
+  check(cudaMemsetAsync(slots_[0].device_in.get(), 0, device_in_, compute_.get()), "clear memory");
   check(cudaStreamSynchronize(compute_.get()), "clear memory");
   const Attached attached{*context_};
   context_->setProfiler(&profiler);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/planes.hpp"
 #include "mimo_rt/image.hpp"
 #include "tensorrt/device_memory.hpp"
 
@@ -31,7 +32,8 @@ class Engine {
 
  private:
   struct Slot {
-    PinnedMemory host_in, host_out;  // made for the first float32 image
+    PinnedMemory host_in, host_out;      // made for the first float32 image
+    DeviceMemory single_in, single_out;  // likewise, where the plan takes or gives something else
     DeviceMemory device_in, device_out;
     GraphExec graph;  // of the current size; null where it could not be captured
     Event in_begin, in_end, compute_begin, compute_end, out_begin, out_end;
@@ -39,6 +41,8 @@ class Engine {
     std::size_t image = 0;
   };
 
+  cuda::PlaneType plane_type(const std::string& name, std::int32_t channels) const;
+  cuda::Planes planes(const DeviceMemory& memory, cuda::PlaneType type) const;
   void check_image(const mimo_rt_trt_image_run& image) const;
   void compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
                      const MutableImageView& destination);
@@ -57,8 +61,10 @@ class Engine {
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
   std::string input_, output_;
   std::int32_t channels_in_ = 0, channels_out_ = 0;
+  cuda::PlaneType type_in_ = cuda::PlaneType::f32, type_out_ = cuda::PlaneType::f32;
   std::int64_t height_ = 0, width_ = 0;
-  std::size_t bytes_in_ = 0, bytes_out_ = 0;
+  std::size_t bytes_in_ = 0, bytes_out_ = 0;    // of a float32 image
+  std::size_t device_in_ = 0, device_out_ = 0;  // as the plan has it
   DeviceMemory workspace_;
   std::size_t workspace_bytes_ = 0;
   Stream in_, compute_, out_;

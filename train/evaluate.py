@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,11 +26,13 @@ from torch import Tensor
 from train import holdout
 from train.blur import to_8bit
 from train.checkpoint import write_json
+from train.pictures import Pictures, difference, to_pixels
 
 Float: TypeAlias = NDArray[np.float32]
 Runner: TypeAlias = Callable[[Float], Float]
 """Takes and returns float32 (3, H, W), height and width divisible by 4; the result is not clipped."""
 
+HEADINGS = ("before", "after", "sharp; where it was sharp before: 10 x change")
 MILD_PAIRS, HEAVY_PAIRS, SYNTHETIC_SIZE = 36, 48, 256
 """The synthetic hold-out: 3 to 4, as the training's uniform reaches of 1 to 8 pixels have it."""
 
@@ -112,8 +115,11 @@ def image_sets(photos: Path | None, data: Path | None) -> dict[str, holdout.Imag
     return sets
 
 
-def measure(run: Runner, sets: dict[str, holdout.Images]) -> list[Row]:
-    """One row a set. An infinite PSNR (a target returned bit for bit) counts as 100 dB."""
+def measure(
+    run: Runner, sets: dict[str, holdout.Images], pictures: dict[str, Pictures] | None = None
+) -> list[Row]:
+    """One row a set. An infinite PSNR (a target returned bit for bit) counts as 100 dB. pictures: by set,
+    filled with the images."""
     rows = []
     cache: dict[int, Tensor] = {}
     for name, images in sets.items():
@@ -124,12 +130,23 @@ def measure(run: Runner, sets: dict[str, holdout.Images]) -> list[Row]:
             output = cache[id(given)]
             psnrs = [holdout.psnr(x, wanted) for x in (given, output, to_8bit(output))]
             figures.append([min(p, holdout.LARGEST_PSNR) for p in psnrs])
+            if pictures is not None:
+                _show(pictures.setdefault(name, Pictures(*HEADINGS)), figures[-1], given, output, wanted)
         table = np.array(figures)
         before, after, after_8bit = (float(v) for v in table.mean(0))
         rows.append(
             Row(name, len(images), before, after, after_8bit, float((table[:, 1] - table[:, 0]).min()))
         )
     return rows
+
+
+def _show(to: Pictures, psnrs: list[float], *images: Tensor) -> None:
+    given, output, wanted = (to_pixels(image) for image in images)
+    before, after, _ = psnrs
+    if before >= holdout.LARGEST_PSNR:
+        to.add(after, f"{after:.1f} dB", given, output, difference(given, output))
+    else:
+        to.add(after - before, f"{before:.2f} -> {after:.2f} dB", given, output, wanted)
 
 
 def format_table(rows: list[Row]) -> str:
@@ -171,6 +188,9 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, help="folder of real pairs (default: $MIMO_RT_DATA or ../shared/data)"
     )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write the best, median and worst of each set here"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here")
     a = parser.parse_args()
     try:
@@ -185,8 +205,11 @@ def main() -> None:
         raise SystemExit(f"cannot measure: {e}") from None
     if not sets:
         raise SystemExit("nothing to measure on: give --photos (see train.photos) or --data")
-    rows = measure(run, sets)
+    pictures: dict[str, Pictures] | None = {} if a.pictures else None
+    rows = measure(run, sets, pictures)
     print(format_table(rows))
+    for name, some in (pictures or {}).items():
+        some.write(a.pictures / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.jpg")
     if a.json is not None:
         record = {
             "model": str(a.weights or a.model),

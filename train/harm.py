@@ -18,6 +18,7 @@ from train.data import most_detailed, smaller, to_tensor
 from train.frames import Pixels
 from train.holdout import photographs
 from train.large import psnr
+from train.pictures import Pictures, difference
 from train.untouched import through_lens
 
 SIDE = 256
@@ -48,6 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m train.harm", description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder that train.photos wrote")
     parser.add_argument("--model", default="mimo-unet-s")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write the best, median and worst of photos here"
+    )
     a = parser.parse_args()
     deblurrer = mimo_rt.Deblurrer(a.model)
     rng = np.random.default_rng(7)
@@ -55,11 +59,25 @@ def main() -> None:
     def change(image: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return deblurrer.run(image).astype(np.float32) - image
 
+    untouched = Pictures("sharp", "after", "10 x change")
+    blurred = Pictures("out of focus", "after", "10 x change")
     sharp = crops([p for p in photographs(a.photos) if min(p.shape[:2]) >= SIDE], 40, rng)
-    kept = [psnr(deblurrer.run(crop), crop) for crop in sharp]
+    kept = []
+    for crop in sharp:
+        after = deblurrer.run(crop)
+        kept.append(psnr(after, crop))
+        untouched.add(kept[-1], f"{kept[-1]:.1f} dB", crop, after, difference(crop, after))
     print(f"sharp, {len(kept)} crops: {np.mean(kept):.2f} dB in the mean, {min(kept):.2f} at worst")
-    soft = [float(np.abs(change(out_of_focus(crop, 6 + i % 15))).mean()) for i, crop in enumerate(sharp[:20])]
+    soft = []
+    for i, crop in enumerate(sharp[:20]):
+        given = out_of_focus(crop, 6 + i % 15)
+        after = deblurrer.run(given)
+        soft.append(float(np.abs(after.astype(np.float32) - given).mean()))
+        blurred.add(-soft[-1], f"{soft[-1]:.2f} levels in the mean", given, after, difference(given, after))
     print(f"out of focus, {len(soft)}: {np.mean(soft):.2f} levels in the mean, {max(soft):.2f} at worst")
+    if a.pictures:
+        untouched.write(a.pictures / "sharp-crops.jpg")
+        blurred.write(a.pictures / "out-of-focus.jpg")
     flats = [np.full((SIDE, SIDE, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(10)]
     print(
         f"flat colours, {len(flats)}: {max(float(np.abs(change(f)).max()) for f in flats):.0f} levels at most"

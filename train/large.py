@@ -23,8 +23,11 @@ from mimo_rt.scale_choice import ScaleChoice
 from train.blur import path_reach, smooth_path, to_8bit
 from train.frames import Pixels
 from train.photos import LARGE, Photo, read_photo, unpack
+from train.pictures import Pictures
 
 REACHES = (0, 4, 8, 20, 40, 80)
+LONG = 20
+"""What long blur begins at."""
 MARGIN = 176
 """Pixels around the crop that a blur of the largest reach may look at."""
 
@@ -87,9 +90,14 @@ class Case:
 
 
 def cases(
-    photos: Sequence[Photo], cache: Path, deblurrer: mimo_rt.Deblurrer, size: int = 0
+    photos: Sequence[Photo],
+    cache: Path,
+    deblurrer: mimo_rt.Deblurrer,
+    size: int = 0,
+    pictures: Pictures | None = None,
 ) -> Iterator[Case]:
-    """Every photograph, its middle of size x size pixels (0: all of it), after every reach."""
+    """Every photograph, its middle of size x size pixels (0: all of it), after every reach. pictures: filled
+    with long blur."""
     for number, photo in enumerate(photos):
         pixels = np.asarray(read_photo(unpack(photo.package, cache) / photo.path, 1))
         if size:
@@ -102,8 +110,14 @@ def cases(
         for reach in REACHES:
             rng = np.random.default_rng(100 * number + reach)
             given = sharp if reach == 0 else np.ascontiguousarray(shake(pixels, rng, reach)[inner, inner])
-            found = {scale: psnr(deblurrer.run(given, scale=scale), sharp) for scale in SCALES}
-            yield Case(photo.name, reach, psnr(given, sharp), found, deblurrer.choose_scale(given))
+            made = {scale: deblurrer.run(given, scale=scale) for scale in SCALES}
+            found = {scale: psnr(pixels, sharp) for scale, pixels in made.items()}
+            case = Case(photo.name, reach, psnr(given, sharp), found, deblurrer.choose_scale(given))
+            if pictures is not None and reach >= LONG:
+                scale = case.choice.scale
+                text = f"{photo.name}, {reach} px, scale {scale:g}: {case.before:.2f} -> {case.auto:.2f} dB"
+                pictures.add(case.auto - case.before, text, given, made[scale], sharp)
+            yield case
 
 
 def main() -> None:
@@ -113,18 +127,22 @@ def main() -> None:
     parser.add_argument("--model", default="mimo-unet-s")
     parser.add_argument("--size", type=int, default=1536, help="side of the crop; 0: the whole photograph")
     parser.add_argument("--limit", type=int, default=len(LARGE), help="photographs to take")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FILE", help="write the best, median and worst of long blur here"
+    )
     a = parser.parse_args()
+    pictures = Pictures("before", "after", "sharp") if a.pictures else None
     blurred: list[Case] = []
     print("| photograph | reach | before, dB | at 1 | at 0.5 | at 0.25 | auto | auto's scale |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for case in cases(LARGE[: a.limit], a.photos / "cache", mimo_rt.Deblurrer(a.model), a.size):
+    for case in cases(LARGE[: a.limit], a.photos / "cache", mimo_rt.Deblurrer(a.model), a.size, pictures):
         values = [*(case.found[scale] for scale in SCALES), case.auto]
         cells = [f"{v - case.before:+.2f}" if case.reach else f"{v:.2f}" for v in values]
         row = [case.name, str(case.reach), f"{case.before:.2f}", *cells, f"{case.choice.scale:g}"]
         print(f"| {' | '.join(row)} |", flush=True)
         if case.reach:
             blurred.append(case)
-    for title, least in (("all", 1), ("20, 40 and 80 pixels", 20)):
+    for title, least in (("all", 1), ("20, 40 and 80 pixels", LONG)):
         some = [c for c in blurred if c.reach >= least]
         gains = [c.auto - c.before for c in some]
         over = [c.auto - c.found[1.0] for c in some]
@@ -132,6 +150,8 @@ def main() -> None:
             f"auto, {title}: {np.mean(gains):+.2f} dB in the mean, {min(gains):+.2f} at worst; over scale 1: "
             f"{np.mean(over):+.2f} in the mean, {min(over):+.2f} at worst"
         )
+    if pictures is not None:
+        pictures.write(a.pictures)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ change."""
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,25 @@ def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scale_choice.choose(blurred, finds_less_when_small).scale == 1
     sharp = rng.random((1024, 1024, 1)).astype(np.float32)
     assert scale_choice.choose(sharp, finds_more_when_small).scale == 1
+
+
+def test_next_to_no_change_is_not_worth_a_smaller_scale() -> None:
+    lacks = {0.5: 0.0, 0.25: 0.0}
+    for change, wanted in ((0.51, 0.25), (0.49, 1.0)):
+        assert scale_choice.decide({1.0: 0.0, 0.5: 0.0, 0.25: change / 255}, lacks) == wanted
+    assert scale_choice.decide({1.0: 0.0, 0.5: 0.51 / 255, 0.25: 0.49 / 255}, lacks) == 0.5
+
+
+def test_the_page_holds_the_numbers_of_the_rule() -> None:
+    page = " ".join((Path(__file__).parents[1] / "docs" / "cli.md").read_text().split())
+    for scale_, name in ((0.25, "A quarter"), (0.5, "a half")):
+        detail, change = scale_choice.LACK[scale_], scale_choice.MORE[scale_]
+        assert re.search(
+            rf"{name} (is chosen )?where detail is below {detail:g} and the change (there )?is more than "
+            rf"{change:g} times that at full size",
+            page,
+        )
+    assert f"below {255 * scale_choice.LEAST_CHANGE:g} levels of 8 bits" in page
 
 
 def test_small_photos_are_not_looked_at(deblurrer: mimo_rt.Deblurrer, photo: NDArray[np.uint8]) -> None:

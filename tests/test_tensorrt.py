@@ -169,11 +169,13 @@ def test_what_a_build_is_given(fake: ctypes.CDLL) -> None:
     library = tensorrt.TensorRtLibrary()
     sizes = Shapes((64, 68), (72, 76), (80, 84))
     first = library.make_plan(Order(b"x" * 1234, sizes, None))
-    assert first == b"fake plan of 1234: 64x68 72x76 80x84, level -1, tf32 0, 0 bytes of timings"
-    again = library.make_plan(Order(b"x" * 5, sizes, 3))
-    assert again == b"fake plan of 5: 64x68 72x76 80x84, level 3, tf32 0, 8 bytes of timings"
+    assert first == b"fake plan of 1234: 64x68 72x76 80x84, batch 1, level -1, tf32 0, 0 bytes of timings"
+    again = library.make_plan(Order(b"x" * 5, sizes, 3, 4))
+    assert again == b"fake plan of 5: 64x68 72x76 80x84, batch 4, level 3, tf32 0, 8 bytes of timings"
     network = library.network(again, {"stride": 4, "halo": 8}, sizes)
     network(np.zeros((5, 3, 64, 68), np.float32))
+    slots = 2 * 2 * 4 * 3 * 4 * 64 * 68
+    assert network.memory_for(64, 68) == (1 << 20) + slots
     assert network.device_times == {"to_device": 1, "compute": 2, "to_host": 3, "enqueue": 4}
     assert network.layers() == '{"Layers": [{"Name": "first + relu"}]}'
 
@@ -363,13 +365,15 @@ def test_acceptance_goes_through_all_of_it(
     assert gpu_acceptance.main(options) == 1
     report = json.loads((tmp_path / "out" / "acceptance.json").read_text())
     passed = {(check["precision"], check["name"]): check["passed"] for check in report["checks"]}
-    assert passed["fp16", "fused blocks against plain"]
     assert passed["fp32", "tiles against whole"]
     assert not passed["fp32", "1x1"]
-    assert passed["fp16 fused", "memcheck"]
-    assert not passed["fp16 fused", "racecheck"]
+    assert passed["fp16, fused blocks", "memcheck"]
+    assert not passed["fp16, fused blocks", "racecheck"]
+    options = ["images in fp16", "single tiles", "batches of 4 tiles", "fused blocks"]
+    assert all(passed["fp16", f"{title} against plain"] for title in options)
     plans = [time["plan"] for time in report["times"]]
-    assert plans == ["cpu fp32", "tensorrt fp32", "tensorrt fp16", "tensorrt fp16, fused blocks"]
+    by_option = [f"tensorrt fp16, {title}" for title in options]
+    assert plans == ["cpu fp32", "tensorrt fp32", "tensorrt fp16", *by_option]
     assert "ERROR SUMMARY: 0 errors" in (tmp_path / "out" / "acceptance.md").read_text()
 
 
@@ -452,6 +456,22 @@ def test_fused_blocks_make_another_plan(fake: ctypes.CDLL, tmp_path: Path) -> No
     assert mimo_rt.build(model, backend="tensorrt", precision="fp16", fused_blocks=True).info.origin == (
         "cache hit"
     )
+
+
+def test_batches_of_tiles(fake: ctypes.CDLL, model_file: Path, tmp_path: Path) -> None:
+    single = mimo_rt.build(model_file, backend="tensorrt", tile=128)
+    plan = tmp_path / "four.plan"
+    options = ["--backend", "tensorrt", "--tile", "128", "--batch", "4", "-q"]
+    assert main(["build", str(model_file), "-o", str(plan), *options]) == 0
+    four = mimo_rt.Engine.load(plan)
+    assert four.info.key["batch"] == "4"
+    assert four.info.key.keys() - single.info.key.keys() == {"batch"}
+    image = np.random.default_rng(5).integers(0, 256, (200, 300, 3), np.uint8)
+    assert (mimo_rt.Deblurrer(four).run(image) == 255 - image).all()
+    for wrong in ({"batch": 4}, {"batch": 0, "tile": 64}, {"batch": 65, "tile": 64}):
+        with pytest.raises(mimo_rt.BackendError, match="batch") as caught:
+            mimo_rt.build(model_file, backend="tensorrt", **wrong)
+        assert caught.value.code == "backend.option"
 
 
 def test_images_in_half_precision_make_another_plan(fake: ctypes.CDLL, model_file: Path) -> None:

@@ -348,9 +348,9 @@ def test_nvidias_builder_takes_images_in_half_precision(model_file: Path) -> Non
     assert tensorrt_rtx.build_plan(model.onnx, Shapes((64, 64), (64, 64), (64, 64)))
 
 
-@pytest.mark.parametrize("option", ["fused_blocks", "half_images"])
+@pytest.mark.parametrize("option", ["fused_blocks", "half_images", "batch"])
 def test_options_of_another_backend(fake: FakeCuda, model_file: Path, option: str) -> None:
-    given: dict[str, Any] = {option: True}
+    given: dict[str, Any] = {option: 2 if option == "batch" else True}
     code, text = code_of(lambda: mimo_rt.build(model_file, backend="tensorrt-rtx", precision="fp16", **given))
     assert code == "backend.option"
     assert "backend tensorrt" in text

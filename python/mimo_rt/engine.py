@@ -165,6 +165,7 @@ def build(
     target: str | None = None,
     tactics: str = "fixed",
     tile: int | tuple[int, int] | None = None,
+    batch: int = 1,
     optimization_level: int | None = None,
     keep_fp32: Sequence[str] | Literal["auto"] = (),
     fused_blocks: bool = False,
@@ -188,7 +189,8 @@ def build(
     each layer the fastest of these by the clock: the bits then depend on the machine that built the
     plan). On a GPU: "fp32", "fp16" or "int8", where int8 takes an int8 export. tile, optimization_level:
     of a GPU plan. The one size, or (height, width), of what it is fed, halo included, rounded up to the
-    network's stride; None for a range of sizes up to 1920x1088. 0 (quick to build) to 5 (fast to run),
+    network's stride; None for a range of sizes up to 1920x1088. batch: of a TensorRT plan of one size, how
+    many tiles it takes at once. 0 (quick to build) to 5 (fast to run),
     None for the library's own. keep_fp32: layers of the ONNX file, by name, that stay in fp32 in a plan of
     precision "fp16"; "auto" for those that make numbers too large for it on pictures made to find them.
     fused_blocks: ResBlocks of 32 channels by a kernel of our own, of backend "tensorrt" with "fp16"; not
@@ -208,12 +210,19 @@ def build(
     if backend in GPU_BACKENDS:
         if target is not None or tactics != "fixed":
             raise make(BackendError, "backend.option", "target and tactics are options of the cpu backend")
-    elif tile is not None or optimization_level is not None or keep_fp32 or fused_blocks or half_images:
+    elif (
+        tile is not None
+        or batch != 1
+        or optimization_level is not None
+        or keep_fp32
+        or fused_blocks
+        or half_images
+    ):
         raise make(
             BackendError,
             "backend.option",
-            "tile, optimization_level, keep_fp32, fused_blocks and half_images are options of GPU plans; on "
-            "the cpu give tile to Deblurrer",
+            "tile, batch, optimization_level, keep_fp32, fused_blocks and half_images are options of GPU "
+            "plans; on the cpu give tile to Deblurrer",
         )
     elif precision not in PRECISIONS:
         raise make(
@@ -238,6 +247,7 @@ def build(
                     source,
                     precision=precision,
                     tile=tile,
+                    batch=batch,
                     optimization_level=optimization_level,
                     keep_fp32=keep_fp32,
                     fused_blocks=fused_blocks,

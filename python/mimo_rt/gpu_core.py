@@ -17,15 +17,18 @@ from mimo_rt.temporary import replace_whole
 from mimo_rt.typed_onnx import KeptLayers, typed
 
 CHANNELS = 3
+MOST_TILES = 64
+"""In a batch."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A plan that is wanted. onnx: typed, in the precision wanted."""
+    """A plan that is wanted. onnx: typed, in the precision wanted. batch: tiles at once."""
 
     onnx: bytes
     shapes: Shapes
     optimization_level: int | None
+    batch: int = 1
 
 
 class Library(Protocol):
@@ -49,6 +52,7 @@ def build(
     *,
     precision: str = "fp32",
     tile: int | Pair | None = None,
+    batch: int = 1,
     optimization_level: int | None = None,
     keep_fp32: KeptLayers = (),
     fused_blocks: bool = False,
@@ -61,6 +65,8 @@ def build(
         raise make(
             BackendError, "backend.level", f"optimization_level goes from 0 to 5, not {optimization_level}"
         )
+    if batch != 1:
+        _check_batch(batch, tile, library)
     if fused_blocks and library.backend != "tensorrt":
         raise make(BackendError, "backend.option", "fused blocks are a plug-in of the backend tensorrt")
     if half_images and library.backend != "tensorrt":
@@ -74,6 +80,7 @@ def build(
         "precision": precision,
         "sizes": shapes.text,
         "optimization level": "default" if optimization_level is None else str(optimization_level),
+        **({"batch": str(batch)} if batch != 1 else {}),
         **({"kept in fp32": " ".join(model.kept)} if model.kept else {}),
         **({"fused blocks": str(model.fused)} if model.fused else {}),
         **({"images": "fp16"} if half_images else {}),
@@ -87,11 +94,21 @@ def build(
             cache, reason = False, str(error)
     origin = "cache hit"
     if plan is None:
-        plan, origin = library.make_plan(Order(model.onnx, shapes, optimization_level)), f"built: {reason}"
+        order = Order(model.onnx, shapes, optimization_level, batch)
+        plan, origin = library.make_plan(order), f"built: {reason}"
         if cache:
             _core.sealed_store(identity, conditions, plan)
     single = model.given if model.halved else None
     return GpuCore(library, plan, {**identity, **conditions}, facts, shapes, origin, single)
+
+
+def _check_batch(batch: int, tile: int | Pair | None, library: Library) -> None:
+    if library.backend != "tensorrt":
+        raise make(BackendError, "backend.option", "batches of tiles are of the backend tensorrt")
+    if tile is None:
+        raise make(BackendError, "backend.option", "batches are of plans of one size: give tile")
+    if not 0 < batch <= MOST_TILES:
+        raise make(BackendError, "backend.option", f"a batch has 1 to {MOST_TILES} tiles, not {batch}")
 
 
 class GpuCore:

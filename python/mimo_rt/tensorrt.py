@@ -37,7 +37,7 @@ from mimo_rt.gpu_core import CHANNELS, Order
 from mimo_rt.gpu_shapes import Shapes
 from mimo_rt.padding import Float
 
-INTERFACE = 2
+INTERFACE = 3
 MAJORS = (11, 10)
 _PACKAGE = "tensorrt_libs"
 """What NVIDIA's wheels of libraries unpack."""
@@ -67,6 +67,7 @@ class _BuildOptions(ctypes.Structure):
         ("smallest", _Sides),
         ("best", _Sides),
         ("largest", _Sides),
+        ("batch", c_int32),
         ("optimization_level", c_int32),
         ("tf32", c_int32),
         ("workspace", c_uint64),
@@ -84,6 +85,7 @@ class _PlanInfo(ctypes.Structure):
         ("smallest", _Sides),
         ("best", _Sides),
         ("largest", _Sides),
+        ("batch", c_int32),
         ("channels_in", c_int32),
         ("channels_out", c_int32),
         ("layers", c_int32),
@@ -256,6 +258,7 @@ class TensorRtLibrary:
             smallest=_Sides(*sizes.smallest),
             best=_Sides(*sizes.best),
             largest=_Sides(*sizes.largest),
+            batch=order.batch,
             optimization_level=level,
             timing_cache=ctypes.cast(c_char_p(known), c_void_p) if known else None,
             timing_cache_size=len(known),
@@ -291,8 +294,9 @@ class TensorRtNetwork:
         return {name: float(getattr(self._times, name)) for name, _ in _Times._fields_}
 
     def memory_for(self, height: int, width: int) -> int:
-        """Weights and workspace, and float32 images in and out of two slots."""
-        return int(self._info.device_memory) + 2 * 2 * 4 * CHANNELS * height * width
+        """Weights and workspace, and float32 images in and out of two slots of a batch each."""
+        images = 2 * 2 * max(1, int(self._info.batch))
+        return int(self._info.device_memory) + images * 4 * CHANNELS * height * width
 
     def __call__(self, x: Float) -> Float:
         y = np.empty(x.shape, np.float32)

@@ -46,10 +46,11 @@ int mimo_rt_trt_build(const mimo_rt_trt_build_options* options, mimo_rt_trt_erro
   options->timing_cache_sink(options->user, "timings!", 8);
   const int length = snprintf(
       text, sizeof text,
-      "fake plan of %zu: %lldx%lld %lldx%lld %lldx%lld, level %d, tf32 %d, %zu bytes of timings",
+      "fake plan of %zu: %lldx%lld %lldx%lld %lldx%lld, batch %d, level %d, tf32 %d, %zu bytes of timings",
       options->onnx_size, (long long)options->smallest[0], (long long)options->smallest[1],
       (long long)options->best[0], (long long)options->best[1], (long long)options->largest[0],
-      (long long)options->largest[1], options->optimization_level, options->tf32, options->timing_cache_size);
+      (long long)options->largest[1], options->batch, options->optimization_level, options->tf32,
+      options->timing_cache_size);
   options->plan_sink(options->user, text, (size_t)length);
   return 0;
 }
@@ -60,6 +61,8 @@ int mimo_rt_trt_load(const void* plan, size_t size, mimo_rt_trt_engine** engine,
   if (status != 0) return status;
   if (size < 9 || memcmp(plan, "fake plan", 9) != 0) return MIMO_RT_TRT_PLAN;
   memset(info, 0, sizeof *info);
+  const char* batch = strstr(plan, "batch ");
+  info->batch = batch != NULL ? atoi(batch + 6) : 1;
   info->channels_in = info->channels_out = 3;
   info->device_memory = 1 << 20;
   *engine = malloc(sizeof **engine);

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of what stands below. */
-#define MIMO_RT_TRT_INTERFACE 2
+#define MIMO_RT_TRT_INTERFACE 3
 
 typedef enum {
   MIMO_RT_TRT_OK = 0,
@@ -50,6 +50,7 @@ typedef struct {
   const void* onnx;
   size_t onnx_size;
   int64_t smallest[2], best[2], largest[2]; /* height, width; all equal for a plan of one size */
+  int32_t batch;                            /* images or tiles that are computed at once, 1 or more */
   int32_t optimization_level;               /* 0 to 5; -1 for TensorRT's own */
   int32_t tf32;                             /* fp32 convolutions may round to TF32 */
   uint64_t workspace;                       /* bytes that tactics may take; 0 for all of the GPU's */
@@ -63,6 +64,7 @@ typedef struct {
 
 typedef struct {
   int64_t smallest[2], best[2], largest[2];
+  int32_t batch;
   int32_t channels_in, channels_out;
   int32_t layers;
   int64_t device_memory; /* bytes: weights and the largest workspace */
@@ -95,8 +97,8 @@ MIMO_RT_TRT_API int mimo_rt_trt_load(const void* plan, size_t size, mimo_rt_trt_
                                      mimo_rt_trt_plan_info* info, mimo_rt_trt_error* error);
 MIMO_RT_TRT_API void mimo_rt_trt_free(mimo_rt_trt_engine* engine);
 
-/* `count` images of one size, each float32 [C][height][width], through two slots: while one image is
- * computed, the next is copied in and the one before out. One thread at a time. */
+/* `count` images of one size, each float32 [C][height][width], through two slots of a batch each: while one
+ * is computed, the next is copied in and the one before out. One thread at a time. */
 MIMO_RT_TRT_API int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const* images,
                                     float* const* results, int64_t height, int64_t width,
                                     mimo_rt_trt_times* times, mimo_rt_trt_error* error);

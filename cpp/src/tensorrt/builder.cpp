@@ -55,19 +55,18 @@ std::string parser_errors(const nvonnxparser::IParser& parser, const Log& log) {
   return text.empty() ? log.last() : text;
 }
 
-nvinfer1::Dims4 dims(std::int64_t channels, const std::int64_t (&size)[2]) {
-  return {1, channels, size[0], size[1]};
-}
-
 void set_profile(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
                  const nvinfer1::INetworkDefinition& network, const mimo_rt_trt_build_options& options) {
   const nvinfer1::ITensor& image = *network.getInput(0);
   const std::int64_t channels = image.getDimensions().d[1];
   nvinfer1::IOptimizationProfile& profile = *builder.createOptimizationProfile();  // the builder's own
   using Selector = nvinfer1::OptProfileSelector;
-  const bool set = profile.setDimensions(image.getName(), Selector::kMIN, dims(channels, options.smallest)) &&
-                   profile.setDimensions(image.getName(), Selector::kOPT, dims(channels, options.best)) &&
-                   profile.setDimensions(image.getName(), Selector::kMAX, dims(channels, options.largest));
+  const auto put = [&](Selector which, const std::int64_t(&size)[2]) {
+    return profile.setDimensions(image.getName(), which,
+                                 nvinfer1::Dims4{options.batch, channels, size[0], size[1]});
+  };
+  const bool set = put(Selector::kMIN, options.smallest) && put(Selector::kOPT, options.best) &&
+                   put(Selector::kMAX, options.largest);
   if (!set || !profile.isValid() || config.addOptimizationProfile(&profile) < 0) {
     throw Failure(MIMO_RT_TRT_MODEL, "TensorRT refuses these sizes for the model");
   }

@@ -58,6 +58,8 @@ Engine::Engine(const void* plan, std::size_t size) : runtime_(make_runtime(log_)
   }
   channels_in_ = static_cast<std::int32_t>(engine_->getTensorShape(input_.c_str()).d[1]);
   channels_out_ = static_cast<std::int32_t>(engine_->getTensorShape(output_.c_str()).d[1]);
+  const auto batch = engine_->getProfileShape(input_.c_str(), 0, Selector::kMAX).d[0];
+  batch_ = static_cast<std::size_t>(std::max<std::int64_t>(1, batch));
   type_in_ = plane_type(input_, channels_in_);
   type_out_ = plane_type(output_, channels_out_);
   context_.reset(
@@ -97,8 +99,10 @@ cuda::PlaneType Engine::plane_type(const std::string& name, std::int32_t channel
   throw Failure(MIMO_RT_TRT_PLAN, "the plan does not take and give images of float32 or half precision");
 }
 
-cuda::Planes Engine::planes(const DeviceMemory& memory, cuda::PlaneType type) const {
-  return {memory.get(), type, height_, width_};
+// The image of that number in the memory of a batch of pictures.
+cuda::Planes Engine::planes(const DeviceMemory& memory, cuda::PlaneType type, std::size_t number) const {
+  auto* data = static_cast<std::byte*>(memory.get());
+  return {data + number * cuda::Planes::bytes(type, height_ * width_), type, height_, width_};
 }
 
 mimo_rt_trt_plan_info Engine::info() const {
@@ -107,6 +111,7 @@ mimo_rt_trt_plan_info Engine::info() const {
   copy_sides(engine_->getProfileShape(name, 0, Selector::kMIN), info.smallest);
   copy_sides(engine_->getProfileShape(name, 0, Selector::kOPT), info.best);
   copy_sides(engine_->getProfileShape(name, 0, Selector::kMAX), info.largest);
+  info.batch = static_cast<std::int32_t>(batch_);
   info.channels_in = channels_in_;
   info.channels_out = channels_out_;
   info.layers = engine_->getNbLayers();
@@ -128,7 +133,7 @@ void Engine::set_size(std::int64_t height, std::int64_t width) {
     slot.device_in.reset();
     slot.device_out.reset();
   }
-  const nvinfer1::Dims4 dims{1, channels_in_, height, width};
+  const nvinfer1::Dims4 dims{static_cast<std::int64_t>(batch_), channels_in_, height, width};
   if (!context_->setInputShape(input_.c_str(), dims) || context_->inferShapes(0, nullptr) != 0) {
     throw Failure(MIMO_RT_TRT_BACKEND, "the plan does not take images of " + std::to_string(width) + "x" +
                                            std::to_string(height) + ": " + log_.last());
@@ -151,8 +156,8 @@ void Engine::set_size(std::int64_t height, std::int64_t width) {
   const auto as_planes = [&](cuda::PlaneType type, std::size_t single) {
     return type == cuda::PlaneType::f32 ? single : cuda::Planes::bytes(type, height * width);
   };
-  device_in_ = as_planes(type_in_, bytes_in_);
-  device_out_ = as_planes(type_out_, bytes_out_);
+  device_in_ = batch_ * as_planes(type_in_, bytes_in_);
+  device_out_ = batch_ * as_planes(type_out_, bytes_out_);
   for (Slot& slot : slots_) prepare(slot);
   height_ = height;
   width_ = width;
@@ -195,48 +200,61 @@ void Engine::prepare(Slot& slot) {
   cudaGetLastError();
 }
 
-void Engine::submit(Slot& slot, const float* image) {
-  if (!slot.host_in) slot.host_in = pinned_memory(bytes_in_);
-  if (!slot.host_out) slot.host_out = pinned_memory(bytes_out_);
-  const bool single_in = type_in_ == cuda::PlaneType::f32, single_out = type_out_ == cuda::PlaneType::f32;
-  if (!single_in && !slot.single_in) slot.single_in = device_memory(bytes_in_);
-  if (!single_out && !slot.single_out) slot.single_out = device_memory(bytes_out_);
-  const DeviceMemory &given = single_in ? slot.device_in : slot.single_in,
-                     &made = single_out ? slot.device_out : slot.single_out;
-  std::memcpy(slot.host_in.get(), image, bytes_in_);
-  check(cudaEventRecord(slot.in_begin.get(), in_.get()), "record an event");
-  check(cudaMemcpyAsync(given.get(), slot.host_in.get(), bytes_in_, cudaMemcpyHostToDevice, in_.get()),
-        "copy an image in");
-  check(cudaEventRecord(slot.in_end.get(), in_.get()), "record an event");
-  check(cudaStreamWaitEvent(compute_.get(), slot.in_end.get(), 0), "wait for a copy");
-  check(cudaEventRecord(slot.compute_begin.get(), compute_.get()), "record an event");
-  if (!single_in) {
-    cuda::launch(cuda::ConvertJob{planes(given, cuda::PlaneType::f32), planes(slot.device_in, type_in_)},
-                 compute_.get());
-  }
+void Engine::launch_plan(Slot& slot) {
   if (slot.graph) {
     check(cudaGraphLaunch(slot.graph.get(), compute_.get()), "launch the plan");
   } else {
     enqueue(slot);
   }
-  if (!single_out) {
-    cuda::launch(cuda::ConvertJob{planes(slot.device_out, type_out_), planes(made, cuda::PlaneType::f32)},
-                 compute_.get());
+}
+
+void Engine::convert(const DeviceMemory& from, cuda::PlaneType type, const DeviceMemory& to,
+                     cuda::PlaneType to_type, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    cuda::launch(cuda::ConvertJob{planes(from, type, i), planes(to, to_type, i)}, compute_.get());
   }
   check(cudaGetLastError(), "start a kernel");
+}
+
+void Engine::submit(Slot& slot, const float* const* images) {
+  const bool single_in = type_in_ == cuda::PlaneType::f32, single_out = type_out_ == cuda::PlaneType::f32;
+  if (!slot.host_in) slot.host_in = pinned_memory(batch_ * bytes_in_);
+  if (!slot.host_out) slot.host_out = pinned_memory(batch_ * bytes_out_);
+  if (!single_in && !slot.single_in) slot.single_in = device_memory(batch_ * bytes_in_);
+  if (!single_out && !slot.single_out) slot.single_out = device_memory(batch_ * bytes_out_);
+  const DeviceMemory &given = single_in ? slot.device_in : slot.single_in,
+                     &made = single_out ? slot.device_out : slot.single_out;
+  for (std::size_t i = 0; i < slot.count; ++i) {
+    std::memcpy(static_cast<std::byte*>(slot.host_in.get()) + i * bytes_in_, images[slot.first + i],
+                bytes_in_);
+  }
+  check(cudaEventRecord(slot.in_begin.get(), in_.get()), "record an event");
+  check(cudaMemcpyAsync(given.get(), slot.host_in.get(), slot.count * bytes_in_, cudaMemcpyHostToDevice,
+                        in_.get()),
+        "copy images in");
+  check(cudaEventRecord(slot.in_end.get(), in_.get()), "record an event");
+  check(cudaStreamWaitEvent(compute_.get(), slot.in_end.get(), 0), "wait for a copy");
+  check(cudaEventRecord(slot.compute_begin.get(), compute_.get()), "record an event");
+  if (!single_in) convert(given, cuda::PlaneType::f32, slot.device_in, type_in_, slot.count);
+  launch_plan(slot);
+  if (!single_out) convert(slot.device_out, type_out_, made, cuda::PlaneType::f32, slot.count);
   check(cudaEventRecord(slot.compute_end.get(), compute_.get()), "record an event");
   check(cudaStreamWaitEvent(out_.get(), slot.compute_end.get(), 0), "wait for the plan");
   check(cudaEventRecord(slot.out_begin.get(), out_.get()), "record an event");
-  check(cudaMemcpyAsync(slot.host_out.get(), made.get(), bytes_out_, cudaMemcpyDeviceToHost, out_.get()),
-        "copy an image out");
+  check(cudaMemcpyAsync(slot.host_out.get(), made.get(), slot.count * bytes_out_, cudaMemcpyDeviceToHost,
+                        out_.get()),
+        "copy images out");
   check(cudaEventRecord(slot.out_end.get(), out_.get()), "record an event");
   slot.busy = true;
 }
 
-void Engine::collect(Slot& slot, float* result, mimo_rt_trt_times& times) {
+void Engine::collect(Slot& slot, float* const* results, mimo_rt_trt_times& times) {
   slot.busy = false;
   check(cudaEventSynchronize(slot.out_end.get()), "finish an image");
-  std::memcpy(result, slot.host_out.get(), bytes_out_);
+  for (std::size_t i = 0; i < slot.count; ++i) {
+    std::memcpy(results[slot.first + i], static_cast<const std::byte*>(slot.host_out.get()) + i * bytes_out_,
+                bytes_out_);
+  }
   times.to_device += milliseconds(slot.in_begin, slot.in_end);
   times.compute += milliseconds(slot.compute_begin, slot.compute_end);
   times.to_host += milliseconds(slot.out_begin, slot.out_end);
@@ -248,17 +266,19 @@ mimo_rt_trt_times Engine::run(std::size_t count, const float* const* images, flo
   mimo_rt_trt_times times{};
   try {
     set_size(height, width);
-    for (std::size_t i = 0; i < count; ++i) {
-      Slot& slot = slots_[i % slots_.size()];
-      if (slot.busy) collect(slot, results[slot.image], times);
-      slot.image = i;
+    std::size_t next = 0;
+    for (std::size_t first = 0; first < count; first += batch_, ++next) {
+      Slot& slot = slots_[next % slots_.size()];
+      if (slot.busy) collect(slot, results, times);
+      slot.first = first;
+      slot.count = std::min(batch_, count - first);
       const Clock::time_point start = Clock::now();
-      submit(slot, images[i]);
+      submit(slot, images);
       times.enqueue += std::chrono::duration<float, std::milli>(Clock::now() - start).count();
     }
     for (std::size_t i = 0; i < slots_.size(); ++i) {  // the older first
-      Slot& slot = slots_[(count + i) % slots_.size()];
-      if (slot.busy) collect(slot, results[slot.image], times);
+      Slot& slot = slots_[(next + i) % slots_.size()];
+      if (slot.busy) collect(slot, results, times);
     }
   } catch (...) {
     // What is under way ends before anybody frees the caller's memory or lays out another size.
@@ -295,40 +315,52 @@ void Engine::check_image(const mimo_rt_trt_image_run& image) const {
   }
 }
 
-// Tile after tile on the computing stream: pixels to planes, the plan, planes to pixels.
-void Engine::compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
-                           const MutableImageView& destination) {
-  check(cudaMemsetAsync(non_finite_.get(), 0, sizeof(int), compute_.get()), "clear memory");
-  for (std::size_t i = 0; i < image.tile_count; ++i) {
+// Pixels to planes, the plan, planes to pixels. Where there are fewer tiles than in a batch, the rest of it
+// holds tiles of before, whose results nobody takes.
+void Engine::compute_batch(const mimo_rt_trt_image_run& image, const ImageView& source,
+                           const MutableImageView& destination, std::size_t first, std::size_t end,
+                           Slot& slot) {
+  for (std::size_t i = first; i < end; ++i) {
     const mimo_rt_trt_tile& tile = image.tiles[i];
-    Slot& slot = slots_[i % slots_.size()];
     cuda::launch(cuda::LoadJob{cropped(source, tile.top, tile.top + image.tile_height, tile.left,
                                        tile.left + image.tile_width),
-                               image.bgr != 0, planes(slot.device_in, type_in_)},
+                               image.bgr != 0, planes(slot.device_in, type_in_, i - first)},
                  compute_.get());
-    if (slot.graph) {
-      check(cudaGraphLaunch(slot.graph.get(), compute_.get()), "launch the plan");
-    } else {
-      enqueue(slot);
-    }
+  }
+  launch_plan(slot);
+  for (std::size_t i = first; i < end; ++i) {
+    const mimo_rt_trt_tile& tile = image.tiles[i];
     const auto kept = [&](auto view) {
       return cropped(view, tile.first_row, tile.end_row, tile.first_column, tile.end_column);
     };
-    cuda::launch(cuda::StoreJob{kept(source), kept(destination), image.bgr != 0, image.strength,
-                                tile.first_row - tile.top, tile.first_column - tile.left,
-                                planes(slot.device_out, type_out_), static_cast<int*>(non_finite_.get())},
-                 compute_.get());
-    check(cudaGetLastError(), "start a kernel");
+    cuda::launch(
+        cuda::StoreJob{kept(source), kept(destination), image.bgr != 0, image.strength,
+                       tile.first_row - tile.top, tile.first_column - tile.left,
+                       planes(slot.device_out, type_out_, i - first), static_cast<int*>(non_finite_.get())},
+        compute_.get());
+  }
+  check(cudaGetLastError(), "start a kernel");
+}
+
+// Batch after batch on the computing stream.
+void Engine::compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
+                           const MutableImageView& destination) {
+  check(cudaMemsetAsync(non_finite_.get(), 0, sizeof(int), compute_.get()), "clear memory");
+  const Slot* before = nullptr;
+  std::size_t next = 0;
+  for (std::size_t first = 0; first < image.tile_count; first += batch_, ++next) {
+    Slot& slot = slots_[next % slots_.size()];
+    compute_batch(image, source, destination, first, std::min(first + batch_, image.tile_count), slot);
     check(cudaEventRecord(slot.compute_end.get(), compute_.get()), "record an event");
     if (image.progress != nullptr && image.on_device == 0) {
-      // Told of the tile before this one, which is over, so that the GPU has always one to work on.
-      if (i > 0)
-        check(cudaEventSynchronize(slots_[(i - 1) % slots_.size()].compute_end.get()), "finish a tile");
-      if (image.progress(image.user, "tile", static_cast<std::int32_t>(i),
+      // Told of the batch before this one, which is over, so that the GPU has always one to work on.
+      if (before != nullptr) check(cudaEventSynchronize(before->compute_end.get()), "finish a tile");
+      if (image.progress(image.user, "tile", static_cast<std::int32_t>(first),
                          static_cast<std::int32_t>(image.tile_count)) == 0) {
         throw Failure(MIMO_RT_TRT_CANCELLED, "the run was ended before it was done");
       }
     }
+    before = &slot;
   }
 }
 

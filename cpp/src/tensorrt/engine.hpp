@@ -1,6 +1,6 @@
-// A loaded plan with one context. Float32 images of one size go through two slots, so that copies in,
-// computation and copies out of neighbouring images overlap, each kind on a stream of its own. Pictures are
-// copied in as they are, become tiles and pictures again on the GPU, and are copied out once.
+// A loaded plan with one context. Float32 images of one size go through two slots of a batch each, so that
+// copies in, computation and copies out of neighbours overlap, each kind on a stream of its own. Pictures are
+// copied in as they are, become batches of tiles and pictures again on the GPU, and are copied out once.
 #pragma once
 
 #include <array>
@@ -32,18 +32,20 @@ class Engine {
 
  private:
   struct Slot {
-    PinnedMemory host_in, host_out;      // made for the first float32 image
+    PinnedMemory host_in, host_out;      // made for the first float32 images
     DeviceMemory single_in, single_out;  // likewise, where the plan takes or gives something else
     DeviceMemory device_in, device_out;
     GraphExec graph;  // of the current size; null where it could not be captured
     Event in_begin, in_end, compute_begin, compute_end, out_begin, out_end;
     bool busy = false;
-    std::size_t image = 0;
+    std::size_t first = 0, count = 0;  // the images in it
   };
 
   cuda::PlaneType plane_type(const std::string& name, std::int32_t channels) const;
-  cuda::Planes planes(const DeviceMemory& memory, cuda::PlaneType type) const;
+  cuda::Planes planes(const DeviceMemory& memory, cuda::PlaneType type, std::size_t number) const;
   void check_image(const mimo_rt_trt_image_run& image) const;
+  void compute_batch(const mimo_rt_trt_image_run& image, const ImageView& source,
+                     const MutableImageView& destination, std::size_t first, std::size_t end, Slot& slot);
   void compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
                      const MutableImageView& destination);
   void grow(DeviceMemory& memory, std::size_t& size, std::size_t needed);
@@ -51,8 +53,11 @@ class Engine {
   void prepare(Slot& slot);
   void bind(Slot& slot);
   void enqueue(Slot& slot);
-  void submit(Slot& slot, const float* image);
-  void collect(Slot& slot, float* result, mimo_rt_trt_times& times);
+  void launch_plan(Slot& slot);
+  void convert(const DeviceMemory& from, cuda::PlaneType type, const DeviceMemory& to,
+               cuda::PlaneType to_type, std::size_t count);
+  void submit(Slot& slot, const float* const* images);
+  void collect(Slot& slot, float* const* results, mimo_rt_trt_times& times);
 
   // In this order: a context goes before its engine, an engine before its runtime, the log last.
   Log log_;
@@ -61,10 +66,11 @@ class Engine {
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
   std::string input_, output_;
   std::int32_t channels_in_ = 0, channels_out_ = 0;
+  std::size_t batch_ = 1;
   cuda::PlaneType type_in_ = cuda::PlaneType::f32, type_out_ = cuda::PlaneType::f32;
   std::int64_t height_ = 0, width_ = 0;
   std::size_t bytes_in_ = 0, bytes_out_ = 0;    // of a float32 image
-  std::size_t device_in_ = 0, device_out_ = 0;  // as the plan has it
+  std::size_t device_in_ = 0, device_out_ = 0;  // of a batch as the plan has it
   DeviceMemory workspace_;
   std::size_t workspace_bytes_ = 0;
   Stream in_, compute_, out_;

@@ -32,6 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--tile", type=options.sides, help="of a GPU plan: the one size it takes, as 512 or 720x1280"
     )
     parser.add_argument(
+        "--batch",
+        type=options.count,
+        default=1,
+        help="of a TensorRT plan of one size: tiles that are computed at once (1)",
+    )
+    parser.add_argument(
         "--optimization-level", type=options.count, help="of a GPU plan: 0 (quick build) to 5 (fast run)"
     )
     parser.add_argument(
@@ -84,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         target=args.target,
         tactics=args.tactics,
         tile=args.tile,
+        batch=args.batch,
         optimization_level=args.optimization_level,
         keep_fp32="auto" if list(args.keep_fp32) == ["auto"] else args.keep_fp32,
         fused_blocks=args.fused_blocks,

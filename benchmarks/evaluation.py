@@ -94,9 +94,7 @@ def main() -> int:
     arguments = parser.parse_args()
     height, width = arguments.size
     report = measure(arguments.model, height, width, arguments.images, arguments.threads)
-    print(render(report))
-    if arguments.json:
-        pages.write_report(arguments.json, report)
+    pages.tell(render(report), report, arguments.json)
     return 0
 
 

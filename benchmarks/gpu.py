@@ -183,9 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sizes.append({"height": height, "width": width, "rows": rows, "skipped": skipped})
     report = pages.made_by(a.model.name, 0)
     report |= {"rounds": a.rounds, "sizes": sizes}
-    print(render(report))
-    if a.json:
-        pages.write_report(a.json, report)
+    pages.tell(render(report), report, a.json)
     return 0
 
 

@@ -88,9 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{preset} {precision}", file=sys.stderr, flush=True)
     report = pages.made_by(", ".join(a.presets), torch.get_num_threads())
     report |= {"library": str(tensorrt_rtx.library().__version__), "rows": rows}
-    print(render(report))
-    if a.json:
-        pages.write_report(a.json, report)
+    pages.tell(render(report), report, a.json)
     return 0
 
 

@@ -208,9 +208,7 @@ def main() -> int:
             for workers in a.workers
         ]
         report["rates"] = [asdict(rate) for rate in rates]
-    print(render(report))
-    if a.json:
-        pages.write_report(a.json, report)
+    pages.tell(render(report), report, a.json)
     return 0
 
 

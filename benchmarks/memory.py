@@ -137,9 +137,7 @@ def main() -> int:
         threads = mimo_rt.Deblurrer(mimo_rt.Engine.load(plan), threads=arguments.threads).threads
     report = pages.made_by(Path(arguments.model).name, threads)
     report |= {"cases": [asdict(u) for u in usages], "heights": by_height}
-    print(render(report))
-    if arguments.json:
-        pages.write_report(arguments.json, report)
+    pages.tell(render(report), report, arguments.json)
     broken = [u.case for u in usages if u.engine > u.planned + SLACK]
     if broken:
         print(f"took more than it said: {', '.join(broken)}", file=sys.stderr)

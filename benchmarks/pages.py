@@ -66,3 +66,10 @@ def write(path: Path, text: str) -> None:
 def write_report(path: Path, report: Report | list[Report]) -> None:
     """Writes a report as JSON, whole or not at all."""
     write(path, json.dumps(report, indent=1) + "\n")
+
+
+def tell(text: str, report: Report, path: Path | None) -> None:
+    """Prints a rendered report, and writes it as JSON where a path is given."""
+    print(text)
+    if path is not None:
+        write_report(path, report)

@@ -108,9 +108,7 @@ def main() -> int:
     report = pages.made_by(", ".join(arguments.presets), torch.get_num_threads())
     report |= {"target": mimo_rt.build("mimo-unet-s").info.target, "tactics": arguments.tactics}
     report |= {"torch": torch.__version__, "rows": rows}
-    print(render(report))
-    if arguments.json:
-        pages.write_report(arguments.json, report)
+    pages.tell(render(report), report, arguments.json)
     worst = max(float(str(row["error"])) for row in rows)
     print(f"\nlargest: {worst:.1e}, limit {LIMIT:.0e}")
     return 0 if worst <= LIMIT else 1

@@ -400,9 +400,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables = [compare(arguments, size) for size in arguments.sizes]
     report = pages.made_by(arguments.model.name, arguments.threads)
     report |= {"rounds": arguments.rounds, "tables": [asdict(table) for table in tables]}
-    print(render(report))
-    if arguments.json:
-        pages.write_report(arguments.json, report)
+    pages.tell(render(report), report, arguments.json)
     wrong = [
         row.title
         for table in tables

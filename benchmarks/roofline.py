@@ -147,9 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "frames": frames,
         "times": times,
     }
-    print(render(report))
-    if a.json:
-        pages.write_report(a.json, report)
+    pages.tell(render(report), report, a.json)
     return 0
 
 

@@ -211,9 +211,7 @@ def main() -> int:
     report["cold"] = cold_start(arguments.model, arguments.rounds)
     micro_rows = 12 if engine.info.target in ("AVX-512", "NEON") else 6
     report["counted"] = [asdict(c) for c in counted(engine, 1280, micro_rows)]
-    print(render(report))
-    if arguments.json:
-        pages.write_report(arguments.json, report)
+    pages.tell(render(report), report, arguments.json)
     return 0
 
 

@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"halo {halo}: {255 * errors['fixed']:.3g} levels", file=sys.stderr, flush=True)
     report = pages.made_by(Path(a.model).name, mimo_rt.Deblurrer(engines["fixed"]).threads)
     report |= {"image": a.image.name, "exact": exact, "points": points}
-    print(render(report))
-    if a.json:
-        pages.write_report(a.json, report)
+    pages.tell(render(report), report, a.json)
     return 0
 
 

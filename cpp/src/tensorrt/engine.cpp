@@ -123,6 +123,8 @@ mimo_rt_trt_plan_info Engine::info() const {
 // so that both need not fit at once.
 void Engine::set_size(std::int64_t height, std::int64_t width) {
   if (height == height_ && width == width_) return;
+  // A run of arrays of the GPU may be under way.
+  check(cudaStreamSynchronize(compute_.get()), "finish the run before");
   height_ = width_ = 0;
   for (Slot& slot : slots_) {
     slot.graph.reset();
@@ -266,6 +268,8 @@ mimo_rt_trt_times Engine::run(std::size_t count, const float* const* images, flo
   mimo_rt_trt_times times{};
   try {
     set_size(height, width);
+    // A run of arrays of the GPU may be under way, and the first copies in do not wait for it.
+    check(cudaStreamSynchronize(compute_.get()), "finish the run before");
     std::size_t next = 0;
     for (std::size_t first = 0; first < count; first += batch_, ++next) {
       Slot& slot = slots_[next % slots_.size()];

@@ -32,7 +32,6 @@ Float: TypeAlias = NDArray[np.float32]
 Runner: TypeAlias = Callable[[Float], Float]
 """Takes and returns float32 (3, H, W), height and width divisible by 4; the result is not clipped."""
 
-HEADINGS = ("before", "after", "sharp; where it was sharp before: 10 x change")
 MILD_PAIRS, HEAVY_PAIRS, SYNTHETIC_SIZE = 36, 48, 256
 """The synthetic hold-out: 3 to 4, as the training's uniform reaches of 1 to 8 pixels have it."""
 
@@ -131,7 +130,7 @@ def measure(
             psnrs = [holdout.psnr(x, wanted) for x in (given, output, to_8bit(output))]
             figures.append([min(p, holdout.LARGEST_PSNR) for p in psnrs])
             if pictures is not None:
-                _show(pictures.setdefault(name, Pictures(*HEADINGS)), figures[-1], given, output, wanted)
+                _show(pictures, name, figures[-1], given, output, wanted)
         table = np.array(figures)
         before, after, after_8bit = (float(v) for v in table.mean(0))
         rows.append(
@@ -140,12 +139,14 @@ def measure(
     return rows
 
 
-def _show(to: Pictures, psnrs: list[float], *images: Tensor) -> None:
+def _show(pictures: dict[str, Pictures], name: str, psnrs: list[float], *images: Tensor) -> None:
     given, output, wanted = (to_pixels(image) for image in images)
     before, after, _ = psnrs
     if before >= holdout.LARGEST_PSNR:
+        to = pictures.setdefault(name, Pictures("sharp", "after", "10 x change"))
         to.add(after, f"{after:.1f} dB", given, output, difference(given, output))
     else:
+        to = pictures.setdefault(name, Pictures("before", "after", "sharp"))
         to.add(after - before, f"{before:.2f} -> {after:.2f} dB", given, output, wanted)
 
 

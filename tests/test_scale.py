@@ -134,9 +134,9 @@ def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_next_to_no_change_is_not_worth_a_smaller_scale() -> None:
     lacks = {0.5: 0.0, 0.25: 0.0}
-    for change, wanted in ((0.51, 0.25), (0.49, 1.0)):
+    for change, wanted in ((1.02, 0.25), (0.98, 1.0)):
         assert scale_choice.decide({1.0: 0.0, 0.5: 0.0, 0.25: change / 255}, lacks) == wanted
-    assert scale_choice.decide({1.0: 0.0, 0.5: 0.51 / 255, 0.25: 0.49 / 255}, lacks) == 0.5
+    assert scale_choice.decide({1.0: 0.0, 0.5: 1.02 / 255, 0.25: 0.98 / 255}, lacks) == 0.5
 
 
 def test_the_page_holds_the_numbers_of_the_rule() -> None:
@@ -148,7 +148,7 @@ def test_the_page_holds_the_numbers_of_the_rule() -> None:
             rf"{change:g} times that at full size",
             page,
         )
-    assert f"below {255 * scale_choice.LEAST_CHANGE:g} levels of 8 bits" in page
+    assert f"below {255 * scale_choice.LEAST_CHANGE:g} level of 8 bits" in page
 
 
 def test_small_photos_are_not_looked_at(deblurrer: mimo_rt.Deblurrer, photo: NDArray[np.uint8]) -> None:

@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder that train.photos wrote")
     parser.add_argument("--model", default="mimo-unet-s")
     parser.add_argument("--size", type=int, default=1792, help="side of the crop; 0: the whole photograph")
-    parser.add_argument("--least", type=float, default=0.2, help="dB that may be lost against scale 1")
+    parser.add_argument("--least", type=float, default=0.1, help="dB that may be lost against scale 1")
     a = parser.parse_args()
     cache = a.photos / "cache"
     found = []

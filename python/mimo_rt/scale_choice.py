@@ -9,11 +9,12 @@ Two questions, both asked of the tiles with most texture:
 - Does the network find more to do on the smaller photo? `change` is the mean of what it changes.
 
 A quarter is chosen where detail lacks at a quarter (below `LACK[0.25]`) and the network changes
-`MORE[0.25]` times as much there as at full size, and at least half a level of 8 bits: a photo with next to no
+`MORE[0.25]` times as much there as at full size, and at least a level of 8 bits: a photo with next to no
 detail lacks it everywhere, and has nothing to win. A half where the same is true of half size.
 Else the photo is run as it is: full size can do least harm. The numbers were found by `train.scale_rule` on
 the 21 large photographs of the training set, sharp and blurred by shakes of 4 to 80 pixels, as
-those that gain most and lose no more than 0.2 dB against full size on any of these; on others they may.
+those that gain most and lose no more than 0.1 dB against full size on any of these; on others they may
+lose more.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ LEAST_PIXELS = 2_000_000
 TILE = 512
 MOST_TILES = 4
 PIXELS_A_TILE = 3_000_000
-LACK = {0.5: 0.12, 0.25: 0.25}
-MORE = {0.5: 1.0, 0.25: 1.5}
-LEAST_CHANGE = 0.5 / 255
-"""The largest at which no training photograph is left at full size for its sake."""
+LACK = {0.5: 0.14, 0.25: 0.16}
+MORE = {0.5: 1.5, 0.25: 1.5}
+LEAST_CHANGE = 1.0 / 255
+"""Of 0.5 to 2 levels in steps of a half the one at which the training photographs gain most."""
 _PART = 128
 """Side in pixels of the parts of a tile in which detail is measured."""
 _LEVELS = 5

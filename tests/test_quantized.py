@@ -150,12 +150,12 @@ def test_quantising_alone_is_exact() -> None:
     assert result.min() == -2.0
 
 
-def agreement(model: bytes, image: NDArray[np.float32]) -> tuple[float, float]:
+def agreement(model: bytes, image: NDArray[np.float32], sharp: NDArray[np.float32]) -> tuple[float, float]:
     """Share of 8-bit pixels of the engine's result within one step of ONNX Runtime's, and how far the two are
-    apart in dB when held against the input, on (1, 3, H, W)."""
+    apart in dB when held against `sharp`, on (1, 3, H, W)."""
     expected, result = reference(model, image).clip(0, 1), mimo_rt.build(model).infer(image).clip(0, 1)
     steps = np.abs(np.rint(expected * 255) - np.rint(result * 255))
-    before, after = (float(np.mean((r - image) ** 2)) for r in (expected, result))
+    before, after = (float(np.mean((r - sharp) ** 2)) for r in (expected, result))
     return float((steps <= 1).mean()), abs(float(10 * np.log10(before / after)))
 
 
@@ -164,7 +164,7 @@ def test_random_networks_agree_with_onnx_runtime(plain: bytes, network: bytes, s
     """Random weights carry a value that fell on the other side of a step's edge on undamped, so a few pixels
     may be further away; whichever way sums are added up, as many are."""
     image = planes(*size)
-    alike, decibels = agreement(network, image)
+    alike, decibels = agreement(network, image, image)
     assert alike >= 0.99
     assert decibels <= 0.02
     cost = np.abs(reference(network, image) - reference(plain, image)).mean()
@@ -172,15 +172,16 @@ def test_random_networks_agree_with_onnx_runtime(plain: bytes, network: bytes, s
 
 
 def test_the_bundled_network_agrees_with_onnx_runtime() -> None:
+    """Pixels on the photo as it is; decibels, which want a sharp picture, on the photo blurred once more."""
     with Image.open(ROOT / "examples" / "blurred.jpg") as photo:
         pixels = np.asarray(photo.convert("RGB"), np.float32)[:320, :448] / 255
-    image = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    sharp = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    image = np.mean([np.roll(sharp, shift, axis=3) for shift in range(-2, 3)], axis=0, dtype=np.float32)
     bundled = mimo_rt.models.find("mimo-unet-s")
     assert bundled is not None
-    network = in_eight_bits(bundled.path.read_bytes(), [image])
-    alike, decibels = agreement(network, image)
-    assert alike >= 0.999
-    assert decibels <= 0.02
+    network = in_eight_bits(bundled.path.read_bytes(), [sharp, image])
+    assert agreement(network, sharp, sharp)[0] >= 0.999
+    assert agreement(network, image, sharp)[1] <= 0.02
 
 
 def test_bands_and_threads_change_no_bit(network: bytes) -> None:

@@ -343,6 +343,7 @@ def test_nvidias_builder_takes_layers_kept_in_fp32(model_file: Path) -> None:
     assert tensorrt_rtx.build_plan(model.onnx, Shapes((64, 64), (64, 64), (64, 64)))
 
 
+@installed
 def test_nvidias_builder_takes_images_in_half_precision(model_file: Path) -> None:
     model = typed_onnx.typed(str(model_file), "fp16", half_images=True)
     assert tensorrt_rtx.build_plan(model.onnx, Shapes((64, 64), (64, 64), (64, 64)))

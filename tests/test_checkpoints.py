@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 import mimo_rt
 from mimo_rt import ModelError, checkpoints, network
+from mimo_rt.checkpoints.mindspore import read_mindspore
 from mimo_rt.checkpoints.torch_files import MAGIC
 from mimo_rt.convert import convert
 
@@ -263,6 +265,8 @@ def tensor_program(
         ((1,), (1,), 1 << 62),
         ((1 << 31, 1 << 31), (0, 0), 0),
         ((2,), (-1,), 1),
+        ((1,), (1 << 62,), 0),  # beyond what NumPy counts in
+        ((0, 1 << 62), (1, 1), 0),
     ],
 )
 def test_tensors_that_reach_past_their_numbers(
@@ -271,6 +275,38 @@ def test_tensors_that_reach_past_their_numbers(
     with pytest.raises(ModelError) as error:
         checkpoints.read(as_zip(tensor_program(shape, strides, offset), **{"0": bytes(16)}))
     assert error.value.code == "checkpoint.damaged"
+
+
+def test_a_tensor_whose_numbers_are_a_text() -> None:
+    program = tensor_program((1,), (1,))
+    at = program.index(b"(X" + struct.pack("<I", 7) + b"storage")
+    program = program[:at] + b"X" + struct.pack("<I", 5) + b"nokey" + program[program.index(b"tQ") + 2 :]
+    for file in (as_zip(program, **{"0": bytes(16)}), as_legacy(program)):
+        with pytest.raises(ModelError) as error:
+            checkpoints.read(file)
+        assert error.value.code == "checkpoint.damaged"
+
+
+def test_keys_that_all_have_one_hash_are_refused() -> None:
+    keys = b"".join(b"\x8a\x0c" + ((2**61 - 1) * n).to_bytes(12, "little") + b"N" for n in range(1, 50_000))
+    with pytest.raises(ModelError) as error:
+        checkpoints.read(as_zip(b"\x80\x02}(" + keys + b"u."))
+    assert error.value.code == "checkpoint.damaged"
+
+
+def test_mindspore_files_of_countless_values() -> None:
+    with pytest.raises(ModelError) as error:
+        read_mindspore(b"\x0a\x03\x0a\x01a" * 200_000)
+    assert error.value.code == "checkpoint.damaged"
+
+
+def test_pipes_are_no_checkpoints(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes here")
+    os.mkfifo(tmp_path / "pipe")
+    assert not checkpoints.is_checkpoint(tmp_path / "pipe")
+    with pytest.raises(ModelError, match="regular file"):
+        checkpoints.read(tmp_path / "pipe")
 
 
 def test_small_files_do_not_become_large_ones_in_memory() -> None:

@@ -247,6 +247,7 @@ def test_nothing_is_overwritten_unasked(data: Path, model_file: Path, tmp_path: 
     images.mkdir()
     (images / "3.png").write_text("mine")
     assert evaluate(data, model_file, out, "--save-images", str(images)) == 1
+    assert evaluate(data, model_file, out, "--save-images", str(images), "--resume") == 1
     assert not out.exists()
     assert (images / "3.png").read_text() == "mine"
     assert evaluate(data, model_file, out, "--limit", "2") == 0

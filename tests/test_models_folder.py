@@ -350,6 +350,16 @@ def test_what_a_killed_program_left_is_swept(model_file: Path, models_folder: Pa
     assert not beginning.exists()
 
 
+def test_a_relative_folder(model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIMO_RT_MODELS", "mine")
+    add(model_file, name="a")
+    add(model_file, name="a", replace=True)
+    found = models.find("a")
+    assert found is not None
+    assert found.path.read_bytes() == model_file.read_bytes()
+
+
 def test_a_folder_that_cannot_be_written(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("/proc/nothing", "/dev/null/x"):
         monkeypatch.setenv("MIMO_RT_MODELS", path)

@@ -179,7 +179,7 @@ def test_the_bundled_network_agrees_with_onnx_runtime() -> None:
     image = np.mean([np.roll(sharp, shift, axis=3) for shift in range(-2, 3)], axis=0, dtype=np.float32)
     bundled = mimo_rt.models.find("mimo-unet-s")
     assert bundled is not None
-    network = in_eight_bits(bundled.path.read_bytes(), [sharp, image])
+    network = in_eight_bits(bundled.path.read_bytes(), [sharp])
     assert agreement(network, sharp, sharp)[0] >= 0.999
     assert agreement(network, image, sharp)[1] <= 0.02
 

@@ -22,6 +22,12 @@ def test_a_new_file_has_the_mode_of_new_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "plain"]
 
 
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    path = tmp_path / f"{'長' * 83}.jpg"
+    write_file(path, b"new", overwrite=False)
+    assert path.read_bytes() == b"new"
+
+
 def test_an_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")

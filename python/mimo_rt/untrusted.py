@@ -24,7 +24,8 @@ def read_limited(path: Path, limit: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a regular file")
-        data = file.read(limit + 1) if status.st_size <= limit else None
+        # No more is asked for than there is: what is asked for is allocated at once.
+        data = file.read(min(limit, status.st_size) + 1) if status.st_size <= limit else None
     if data is None or len(data) > limit:
         raise ValueError(f"it has more than {limit} bytes")
     return data

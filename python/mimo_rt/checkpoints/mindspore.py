@@ -16,6 +16,8 @@ from mimo_rt.protobuf import WireError, fields, read_varint
 
 CHECKSUM = 17
 """Bytes that may follow the message: "crc_num", and ten that are the checksum."""
+MOST_VALUES = 100_000
+MOST_DIMS = 8
 
 _DTYPES = {
     "Float64": "f8",
@@ -55,7 +57,9 @@ def read_mindspore(data: bytes) -> tuple[Any, dict[str, Storage]]:
 def _read(data: bytes) -> tuple[Any, dict[str, Storage]]:
     parts: dict[str, list[memoryview]] = {}
     shapes: dict[str, tuple[tuple[int, ...], str]] = {}
-    for field, value in fields(memoryview(data)):
+    for count, (field, value) in enumerate(fields(memoryview(data))):
+        if count >= MOST_VALUES:
+            raise damaged(f"it has more than {MOST_VALUES} values")
         if field != 1 or isinstance(value, int):
             continue  # what newer versions add (a checksum, notes)
         tag, shape, kind, content = _value(value)
@@ -90,17 +94,19 @@ def _value(data: memoryview) -> tuple[str, tuple[int, ...], str, memoryview]:
             tag = value.tobytes().decode("utf-8", "replace")
         elif field == 2:
             for inner, given in fields(value):
+                if len(dims) > MOST_DIMS:
+                    break
                 if inner == 1 and isinstance(given, int):
                     dims.append(given)
                 elif inner == 1 and not isinstance(given, int):  # packed
                     at = 0
-                    while at < len(given):
+                    while at < len(given) and len(dims) <= MOST_DIMS:
                         number, at = read_varint(given, at)
                         dims.append(number)
                 elif inner == 2 and not isinstance(given, int):
                     kind = given.tobytes().decode("utf-8", "replace")
                 elif inner == 3 and not isinstance(given, int):
                     content = given
-    if not tag or len(dims) > 8 or any(d >= 1 << 40 for d in dims):
+    if not tag or len(dims) > MOST_DIMS or any(d >= 1 << 40 for d in dims):
         raise damaged("a value in it has no name or no sound shape")
     return tag, tuple(dims), kind, content

@@ -17,6 +17,7 @@ from mimo_rt.checkpoints.storage import Storage, arrays
 from mimo_rt.checkpoints.torch_files import PICKLE_HEADS, ZIP_HEAD, read_legacy, read_zip
 from mimo_rt.checkpoints.unpickler import Tensor
 from mimo_rt.errors import ModelError, make
+from mimo_rt.untrusted import read_limited
 
 PYTORCH_ZIP = "PyTorch"
 PYTORCH_LEGACY = "PyTorch before 1.6"
@@ -24,6 +25,7 @@ SAFETENSORS = "safetensors"
 MINDSPORE = "MindSpore"
 
 HEAD = 64
+MOST_BYTES = 1 << 32
 """Bytes that tell the format."""
 
 WRAPPERS = ("ema", "params_ema", "model", "model_state_dict", "state_dict", "params", "net", "network")
@@ -73,9 +75,13 @@ def is_checkpoint(source: bytes | str | os.PathLike[str]) -> bool:
     if isinstance(source, bytes):
         return format_of(source[:HEAD], len(source)) is not None
     try:
-        with Path(source).open("rb") as file:
-            return format_of(file.read(HEAD), Path(source).stat().st_size) is not None
-    except OSError:
+        path = Path(source)
+        size = path.stat().st_size
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return format_of(file.read(HEAD), size) is not None
+    except (OSError, ValueError):
         return False
 
 
@@ -91,10 +97,12 @@ def read(source: bytes | str | os.PathLike[str]) -> Checkpoint:
     else:
         name = Path(source).name
         try:
-            data = Path(source).read_bytes()
+            data = read_limited(Path(source), MOST_BYTES)
         except OSError as error:
             text = f"cannot read {name}: {error.strerror or error}"
             raise make(ModelError, "checkpoint.read", text) from error
+        except ValueError as error:
+            raise make(ModelError, "checkpoint.read", f"cannot read {name}: {error}") from error
     kind = format_of(data[:HEAD], len(data))
     if kind is None:
         raise make(

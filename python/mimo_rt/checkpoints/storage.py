@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from mimo_rt.checkpoints.unpickler import Tensor, damaged
 
+MOST_NUMBERS = 1 << 40
+
 BFLOAT16 = "bfloat16"
 """No element type of numpy's: the upper half of a float32."""
 
@@ -39,6 +41,9 @@ class Storage:
 def check_view(tensor: Tensor, count: int) -> int:
     """Elements of a view of ``count`` stored ones; raises ModelError where it reaches past them, or where it
     has more elements than are stored."""
+    numbers = (*tensor.shape, *tensor.strides, tensor.offset, math.prod(size or 1 for size in tensor.shape))
+    if max(numbers) >= MOST_NUMBERS:
+        raise damaged(f"a tensor of shape {list(tensor.shape)[:8]} is larger than any file")
     elements = math.prod(tensor.shape)
     last = tensor.offset + sum(
         (size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)
@@ -69,6 +74,9 @@ def arrays(
 ) -> dict[str, NDArray[np.float32]]:
     """The tensors, whose ``storage`` is a key of ``storages``; raises ModelError before anything is allocated
     where they would take more than ``limit`` bytes in all."""
+    unknown = [tensor.storage for tensor in tensors.values() if tensor.storage not in storages]
+    if unknown:
+        raise damaged("a tensor's numbers are not in it")
     total = sum(check_view(t, storages[t.storage].count) for t in tensors.values())
     if 4 * total > limit:
         raise damaged(f"its tensors claim {4 * total} bytes")

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 from mimo_rt.errors import ModelError, make
 
 MOST_AXES = 8
+LARGEST_KEY = 1 << 60
+"""Of larger numbers as many as one likes have the same hash."""
 MOST_INSTRUCTIONS = 2_000_000
 """Of a pickle, of which the largest training checkpoints of MIMO-UNet have some 80,000: one byte may make an
 object of many."""
@@ -250,6 +252,8 @@ def _key(value: Any) -> Any:
     """Keys are plain: the hash of a tuple in a tuple in a tuple... would overflow the stack."""
     if value is not None and not isinstance(value, str | int | float):
         raise TypeError("no key of a dictionary")
+    if isinstance(value, int) and abs(value) > LARGEST_KEY:
+        raise TypeError("a number too large for a key")
     return value
 
 

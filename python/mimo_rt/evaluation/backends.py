@@ -112,7 +112,7 @@ class _Ours:
         self.precision = info.precision
         self.model = ModelFacts(
             _name(model),
-            info.key.get("model_sha256", ""),
+            info.key.get("model_sha256") or info.key["model"],
             info.metadata.get("mimo_rt.preset", ""),
             info.metadata,
         )
@@ -121,6 +121,8 @@ class _Ours:
             "instruction_set": info.target,
             "threads": self._deblurrer.threads,
         }
+        if "model_sha256" not in info.key:  # a GPU's plan: the GPU and options of the plan too
+            self.facts["plan"] = ", ".join(f"{key} {value}" for key, value in info.key.items())
 
     def run(self, image: Float) -> Float:
         return self._deblurrer.run(image, scale=self._scale)

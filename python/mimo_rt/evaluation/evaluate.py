@@ -66,6 +66,8 @@ def evaluate(
     backends do.
     """
     pairs = wanted.pairs.pairs
+    if not pairs:
+        raise make(ImageError, "evaluation.none", "there are no images to evaluate")
     by_name = {pair.name: pair for pair in pairs}
     folder = ResultFolder(output, _identity(wanted), list(by_name))
     if resume and folder.resume():
@@ -76,7 +78,7 @@ def evaluate(
                 f"the files of {name} have changed since they were evaluated; --force begins anew",
             )
     else:
-        _check_saving(wanted, force or resume)
+        _check_saving(wanted, force)
         folder.begin(force=force)
     done = {row.name for row in folder.rows}
     todo = [pair for pair in pairs if pair.name not in done]
@@ -132,10 +134,8 @@ def _identity(wanted: Evaluation) -> dict[str, Any]:
 
 def _runtime(backend: Backend) -> str:
     """Everything of a backend that may change the bits of a result."""
-    target = backend.facts.get("instruction_set")
-    return ", ".join(
-        [backend.name, backend.precision, backend.facts["runtime"], *([target] if target else [])]
-    )
+    machine = [backend.facts[key] for key in ("instruction_set", "plan") if backend.facts.get(key)]
+    return ", ".join([backend.name, backend.precision, backend.facts["runtime"], *machine])
 
 
 def _options(wanted: Evaluation) -> dict[str, Any]:

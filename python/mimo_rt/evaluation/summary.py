@@ -43,7 +43,8 @@ def results(rows: Sequence[Row]) -> dict[str, Any]:
     counted = [row for row in rows if _is_finite(row)] or list(rows)
     found: dict[str, Any] = {"images": len(rows), "identical": sum(not _is_finite(row) for row in rows)}
     found |= {name: statistics.fmean(getattr(row, name) for row in counted) for name in MEANS}
-    found["gain"] = statistics.fmean(row.gain for row in counted)
+    gains = [row.gain for row in counted if math.isfinite(row.gain)]
+    found["gain"] = statistics.fmean(gains) if gains else counted[0].gain
     ordered = by_gain(counted)
     found |= {"best": ordered[0].name, "median": ordered[len(ordered) // 2].name, "worst": ordered[-1].name}
     found["worst_gain"] = ordered[-1].gain

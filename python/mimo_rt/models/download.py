@@ -145,7 +145,9 @@ def _attempt(
             sent = re.fullmatch(
                 r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", response.headers.get("Content-Range", "")
             )
-            changed = known is None or (now.etag, now.modified) != (known.etag, known.modified)
+            # An answer to a part need not repeat all that the answer to the whole said.
+            said = () if known is None else ((now.etag, known.etag), (now.modified, known.modified))
+            changed = known is None or any(new and new != old for new, old in said)
             if sent is None or int(sent[1]) != have or changed:
                 clear(file, state)
                 raise _CutError("the file has changed meanwhile")
@@ -266,6 +268,8 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise _CutError(_reason(error)) from error
+    except ValueError as error:  # of an address that is none, the first one or one that it leads to
+        raise make(ModelError, "model.address", f"{_host(url)} leads to no sound address: {error}") from error
     assert isinstance(response, http.client.HTTPResponse)
     if (
         response.status not in (200, 206)

@@ -80,7 +80,7 @@ class UserModel:
 def location() -> Path | None:
     """The user's folder, there or not; None where there is no home and `MIMO_RT_MODELS` is not set."""
     if own := os.environ.get("MIMO_RT_MODELS"):
-        return Path(own)
+        return Path(own).absolute()
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
         return Path(local) / "mimo_rt" / "models" if local else None
@@ -254,10 +254,9 @@ def _parsed(folder: Path, name: str, data: bytes) -> UserModel:
 def _current(folder: Path, name: str) -> Path | None:
     """The ONNX file that the entry of now names."""
     try:
-        model = find(name)
-    except ModelError:
+        return _parsed(folder, name, read_limited(_entry(folder, name), MAX_ENTRY_BYTES)).path
+    except (OSError, ValueError):
         return None
-    return model.path if model is not None and model.folder == folder else None
 
 
 def _remove_files(folder: Path, name: str, *, keep: Path | None) -> None:
@@ -265,8 +264,10 @@ def _remove_files(folder: Path, name: str, *, keep: Path | None) -> None:
     its name and its ending stand 16 digits as well."""
     pattern = re.compile(re.escape(name) + r"-[0-9a-f]{16}\.onnx")
     for path in folder.iterdir() if folder.is_dir() else ():
-        if pattern.fullmatch(path.name) and path != keep:
-            path.unlink(missing_ok=True)
+        if pattern.fullmatch(path.name) and (keep is None or path.name != keep.name):
+            # One that another program has open on Windows goes with the next change.
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _sweep(folder: Path) -> None:

@@ -99,11 +99,11 @@ def pull(
     download that was cut, or ended by Ctrl-C, goes on at the next call.
     """
     name = check_free(name or published.name, replace=replace)
-    wanted = published.sha256 or accept or pinned(published)
     place = folder.needed()
     partial, state = (_beside(place, published, ending) for ending in (".partial", ".state"))
     try:
         with locked(partial, wait=False) as file, _unless_empty(partial, file):
+            wanted = published.sha256 or accept or pinned(published)
             data = _load(published, file, state, progress)
             found = sha256(data).hexdigest()
             if wanted is not None and found != wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -175,7 +176,7 @@ def test_what_a_build_is_given(fake: ctypes.CDLL) -> None:
     network = library.network(again, {"stride": 4, "halo": 8}, sizes)
     network(np.zeros((5, 3, 64, 68), np.float32))
     slots = 2 * 2 * 4 * 3 * 4 * 64 * 68
-    assert network.memory_for(64, 68) == (1 << 20) + slots
+    assert network.memory_for(64, 68) == len(again) + (1 << 20) + slots
     assert network.device_times == {"to_device": 1, "compute": 2, "to_host": 3, "enqueue": 4}
     assert network.layers() == '{"Layers": [{"Name": "first + relu"}]}'
 
@@ -203,6 +204,50 @@ def test_pixels_are_handed_over_as_they_are(
     with pytest.raises(mimo_rt.ImageError) as caught:
         tiled.run(image, progress=lambda done: done < 0.4)
     assert caught.value.code == "image.cancelled"
+
+
+def test_memory_is_that_of_tiles_and_the_whole_image(fake: ctypes.CDLL, model_file: Path) -> None:
+    engine = mimo_rt.build(model_file, backend="tensorrt", tile=128)
+    deblurrer = mimo_rt.Deblurrer(engine)
+    one, big = deblurrer.memory_for(128, 128), deblurrer.memory_for(1280, 1280)
+    assert big - one == 2 * 3 * (1280**2 - 128**2)
+    bounded = mimo_rt.Deblurrer(engine, memory=deblurrer.memory_for(300, 300))
+    bounded.run(np.zeros((300, 300, 3), np.uint8))
+    with pytest.raises(mimo_rt.MemoryLimitError, match="bound"):
+        bounded.run(np.zeros((300, 300, 3), np.uint16))
+    shown = OnDevice(np.zeros((300, 300, 3), np.uint16))  # lies there already
+    bounded.run(shown, out=OnDevice(np.zeros((300, 300, 3), np.uint16)))  # type: ignore[call-overload]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_ctypes_loses_ends_the_run(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way into the callback, before anything of ours could catch it."""
+    deblurrer = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
+
+    def interrupted(*_given: object) -> int:
+        raise KeyboardInterrupt
+
+    made = tensorrt._Progress
+    monkeypatch.setattr(tensorrt, "_Progress", lambda _tell: made(interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        deblurrer.run(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_nvidias_package_loads_what_its_libraries_open_by_name(
+    fake: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(importlib, "import_module", loaded.append)
+    tensorrt.TensorRtLibrary()
+    assert loaded == ["tensorrt_libs"]
+
+    def broken(name: str) -> None:
+        raise OSError(f"{name}: no such library")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    assert tensorrt.TensorRtLibrary().conditions["TensorRT"] == "10.16.2"
 
 
 class OnDevice:
@@ -308,6 +353,9 @@ def test_arrays_on_the_gpu_that_cannot_be_run(
     on_gpu = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
     image = np.zeros((64, 64, 3), np.uint8)
     out = OnDevice(np.zeros_like(image))
+    room = bytearray(4 * image.size + 64 * 3)
+    odd = np.frombuffer(room, np.float32, image.size, offset=1).reshape(image.shape)
+    uneven = np.ndarray(image.shape, np.uint16, room, strides=(64 * 6 + 1, 6, 2))
     for made, given, options, code in [
         (deblurrer, OnDevice(image), {"out": out}, "image.device"),
         (on_gpu, OnDevice(image), {}, "image.out"),
@@ -320,6 +368,8 @@ def test_arrays_on_the_gpu_that_cannot_be_run(
         (on_gpu, OnDevice(image, mask=OnDevice(image)), {"out": out}, "image.dtype"),
         (on_gpu, OnDevice(image.astype(np.int32)), {"out": out}, "image.dtype"),
         (on_gpu, OnDevice(image.astype(">u2")), {"out": out}, "image.dtype"),
+        (on_gpu, OnDevice(odd), {"out": OnDevice(np.zeros((64, 64, 3), np.float32))}, "image.dtype"),
+        (on_gpu, OnDevice(uneven), {"out": OnDevice(np.zeros((64, 64, 3), np.uint16))}, "image.dtype"),
         (on_gpu, OnDevice(image[:, :, :2]), {"out": out}, "image.shape"),
         (on_gpu, OnDevice(image[0, 0]), {"out": out}, "image.shape"),
         (on_gpu, OnDevice(image[:0]), {"out": out}, "image.empty"),

@@ -23,6 +23,9 @@ from mimo_rt.errors import BackendError, ImageError, MemoryLimitError, make
 from mimo_rt.padding import Float
 from mimo_rt.scale import top
 
+CHANNELS = 3
+"""Of a colour image, and of what a network takes and gives."""
+
 TILES_AT_ONCE = 4
 """Given to the network in one call, which may overlap their copies and computation."""
 
@@ -71,7 +74,7 @@ class Network(Protocol):
         """Whether it has `run_image`; else pixels become arrays on the host."""
 
     def memory_for(self, height: int, width: int) -> int:
-        """Bytes that a run at this size takes on the device, weights included."""
+        """Bytes that a run of tiles of this size takes on the device, weights included."""
 
     def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
         """Milliseconds of every layer in every run on one image of that size, by name; empty where the
@@ -131,16 +134,18 @@ class ArrayRunner:
         """Not known."""
         return []
 
-    def memory_for(self, height: int, width: int) -> int:
-        """Bytes on the device."""
+    def memory_for(self, height: int, width: int, pixel_bytes: int = CHANNELS) -> int:
+        """Bytes on the device. pixel_bytes: of a pixel of the image; 0 where it lies there already."""
         tile = self._plan(height, width)[0]
         needed = self._network.memory_for(*self._fed(tile))
+        if self._network.takes_pixels and not self._ensemble:
+            needed += 2 * pixel_bytes * height * width  # the whole image, in and out
         if self._memory and needed > self._memory:
             raise make(
                 MemoryLimitError,
                 "memory.bound",
-                f"tiles of {tile[1]}x{tile[0]} need {needed >> 20} MiB; the bound is {self._memory >> 20} "
-                "MiB. Set smaller tiles",
+                f"an image of {width}x{height} in tiles of {tile[1]}x{tile[0]} needs {needed >> 20} MiB; "
+                f"the bound is {self._memory >> 20} MiB. Set smaller tiles",
             )
         return needed
 
@@ -183,7 +188,8 @@ class ArrayRunner:
         begin = time.perf_counter()
         self._times = dict.fromkeys(self._times, 0.0)
         self._device_times = {}
-        self.memory_for(*source.shape[:2])
+        height, width, channels = source.shape
+        self.memory_for(height, width, channels * source.dtype.itemsize)
         if source.dtype.kind == "f" and not np.isfinite(source).all():
             raise make(
                 ImageError,
@@ -246,7 +252,8 @@ class ArrayRunner:
                 "arrays on a GPU are taken by backend tensorrt, and without ensemble; copy them to the host",
             )
         with self._lock:
-            self.memory_for(*source.shape[:2])
+            height, width, _ = source.shape
+            self.memory_for(height, width, 0)
             self._network.run_image(
                 self._image_run(source, destination, bgr, strength, on_device=True, stream=stream)
             )

@@ -66,6 +66,12 @@ def of_device(image: object, *, writable: bool = False) -> Memory:
     strides = shown.get("strides")
     if strides is None:
         strides = tuple(int(np.prod(shape[i + 1 :])) * dtype.itemsize for i in range(len(shape)))
+    if any(at % dtype.itemsize for at in (int(address), *strides)):
+        raise make(
+            ImageError,
+            "image.dtype",
+            f"{dtype.name} pixels on a GPU must lie at multiples of {dtype.itemsize} bytes; copy it first",
+        )
     if len(shape) == 2:
         shape, strides = (*shape, 1), (*strides, dtype.itemsize)
     return Memory(

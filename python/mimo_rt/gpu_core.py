@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mimo_rt import _core
-from mimo_rt.array_runner import ArrayRunner, Network
+from mimo_rt.array_runner import CHANNELS, ArrayRunner, Network
 from mimo_rt.core import Pair
 from mimo_rt.errors import BackendError, ModelError, PlanError, make
 from mimo_rt.gpu_shapes import Shapes, shapes_for
 from mimo_rt.temporary import replace_whole
 from mimo_rt.typed_onnx import KeptLayers, typed
 
-CHANNELS = 3
 MOST_TILES = 64
 """In a batch."""
 

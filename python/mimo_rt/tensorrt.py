@@ -6,7 +6,9 @@ is taken from its Python packages (extra `tensorrt`) or from the system.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import importlib.util
 import os
 import sys
@@ -33,11 +35,11 @@ from mimo_rt.array_runner import ImageRun
 from mimo_rt.core import Pair
 from mimo_rt.device_arrays import Memory
 from mimo_rt.errors import BackendError, ImageError, MemoryLimitError, ModelError, PlanError, make
-from mimo_rt.gpu_core import CHANNELS, Order
+from mimo_rt.gpu_core import Order
 from mimo_rt.gpu_shapes import Shapes
 from mimo_rt.padding import Float
 
-INTERFACE = 3
+INTERFACE = 4
 MAJORS = (11, 10)
 _PACKAGE = "tensorrt_libs"
 """What NVIDIA's wheels of libraries unpack."""
@@ -89,7 +91,9 @@ class _PlanInfo(ctypes.Structure):
         ("channels_in", c_int32),
         ("channels_out", c_int32),
         ("layers", c_int32),
-        ("device_memory", c_int64),
+        ("weights", c_int64),
+        ("workspace", c_int64),
+        ("pixel_memory", c_int64),
     )
 
 
@@ -135,11 +139,13 @@ class _ImageRun(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Found:
-    """Our library for one major version, and NVIDIA's two that it needs: paths, or names for the system's."""
+    """Our library for one major version, and NVIDIA's two that it needs: paths, or names for the system's.
+    packaged: whether they are of NVIDIA's Python package, which knows what they need in turn."""
 
     ours: Path
     nvinfer: str
     parser: str
+    packaged: bool = False
 
 
 def _names(major: int) -> tuple[str, str, str]:
@@ -174,7 +180,7 @@ def find() -> Found:
     for major in built:
         own, nvinfer, parser = _names(major)
         if packages is not None and (packages / nvinfer).is_file():
-            return Found(ours / own, str(packages / nvinfer), str(packages / parser))
+            return Found(ours / own, str(packages / nvinfer), str(packages / parser), packaged=True)
     for major in built:
         own, nvinfer, parser = _names(major)
         try:
@@ -189,6 +195,14 @@ def find() -> Found:
     )
 
 
+def _load_packaged() -> None:
+    """Has NVIDIA's package load its libraries, as `import tensorrt` does: those that nvinfer opens by name
+    while it builds (its kernels, NVRTC) are in no folder that the system searches. They stay loaded."""
+    # Where it fails, opening nvinfer tells what is missing.
+    with contextlib.suppress(ImportError, OSError, RuntimeError):
+        importlib.import_module(_PACKAGE)
+
+
 class TensorRtLibrary:
     """A `mimo_rt.gpu_core.Library`. A plan is for the very version of TensorRT and the very GPU."""
 
@@ -196,6 +210,8 @@ class TensorRtLibrary:
 
     def __init__(self) -> None:
         found = find()
+        if found.packaged:
+            _load_packaged()
         try:
             self._ours = ctypes.CDLL(str(found.ours))
         except OSError as error:
@@ -294,9 +310,9 @@ class TensorRtNetwork:
         return {name: float(getattr(self._times, name)) for name, _ in _Times._fields_}
 
     def memory_for(self, height: int, width: int) -> int:
-        """Weights and workspace, and float32 images in and out of two slots of a batch each."""
-        images = 2 * 2 * max(1, int(self._info.batch))
-        return int(self._info.device_memory) + images * 4 * CHANNELS * height * width
+        """Weights, workspace of the largest size, and what images in and out of both slots take."""
+        info = self._info
+        return int(info.weights + info.workspace + info.pixel_memory * height * width)
 
     def __call__(self, x: Float) -> Float:
         y = np.empty(x.shape, np.float32)
@@ -317,28 +333,33 @@ class TensorRtNetwork:
     def run_image(self, run: ImageRun) -> None:
         """Pixels in and out, all of it on the GPU."""
         tiles = (_Tile * len(run.tiles))(*(_Tile(*tile) for tile in run.tiles))
-        told = run.progress
-        progress = _Progress(lambda user, phase, step, steps: int(told is None or told(step / steps)))
-        self._library.call(
-            "run_image",
-            self._engine,
-            byref(
-                _ImageRun(
-                    source=_view(run.source),
-                    destination=_view(run.destination),
-                    bgr=run.bgr,
-                    strength=run.strength,
-                    tile_height=run.fed[0],
-                    tile_width=run.fed[1],
-                    tiles=tiles,
-                    tile_count=len(tiles),
-                    on_device=run.on_device,
-                    stream=run.stream or None,
-                    progress=progress,
-                )
-            ),
-            byref(self._times),
+        told, ended = run.progress, False
+
+        def tell(_user: int | None, _phase: bytes, step: int, steps: int) -> int:
+            nonlocal ended
+            ended = told is not None and not told(step / steps)
+            return int(not ended)
+
+        given = _ImageRun(
+            source=_view(run.source),
+            destination=_view(run.destination),
+            bgr=run.bgr,
+            strength=run.strength,
+            tile_height=run.fed[0],
+            tile_width=run.fed[1],
+            tiles=tiles,
+            tile_count=len(tiles),
+            on_device=run.on_device,
+            stream=run.stream or None,
+            progress=_Progress(tell),
         )
+        try:
+            self._library.call("run_image", self._engine, byref(given), byref(self._times))
+        except ImageError as error:
+            # Ctrl-C on the way into `tell` is lost in ctypes, which hands the library another number than 1.
+            if error.code == _ERRORS[5][1] and not ended:
+                raise KeyboardInterrupt from None
+            raise
 
     def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
         """Milliseconds of every layer in every run, by name in the order of running."""

@@ -6,16 +6,17 @@ and finished for the GPU at hand when it is first run. Plans are sealed and cach
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
 import numpy as np
 
-from mimo_rt.array_runner import ImageRun
+from mimo_rt.array_runner import CHANNELS, ImageRun
 from mimo_rt.core import Pair
 from mimo_rt.cuda_driver import Device
 from mimo_rt.errors import BackendError, MemoryLimitError, ModelError, make
-from mimo_rt.gpu_core import CHANNELS, Order
+from mimo_rt.gpu_core import Order
 from mimo_rt.gpu_shapes import Shapes
 from mimo_rt.padding import Float
 
@@ -36,20 +37,25 @@ def library() -> Any:
         ) from None
 
 
+@functools.cache
 def _logger(trt: Any) -> Any:
-    """A logger that keeps errors and warnings instead of printing them."""
+    """The logger, which keeps the last error or warning instead of printing it. One for the whole process:
+    the library keeps the first that it is given for all builders and runtimes to come."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.lines: list[str] = []
+            self.kept = ""
 
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.Severity.WARNING:
-                self.lines.append(message)
+                self.kept = message
 
         def last(self) -> str:
-            return self.lines[-1] if self.lines else "it does not say why"
+            return self.kept or "it does not say why"
+
+        def clear(self) -> None:
+            self.kept = ""
 
     return Log()
 
@@ -59,6 +65,7 @@ def build_plan(onnx: bytes, shapes: Shapes, optimization_level: int | None = Non
     builder refuses it."""
     trt = library()
     log = _logger(trt)
+    log.clear()
     builder = trt.Builder(log)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, log)
@@ -111,6 +118,8 @@ class RtxNetwork:
         self.smallest, self.largest = shapes.smallest, shapes.largest
         self._device = device
         self._log = _logger(trt)
+        self._log.clear()
+        self._weights = len(plan)
         self._runtime = trt.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
@@ -146,10 +155,10 @@ class RtxNetwork:
         raise NotImplementedError
 
     def memory_for(self, height: int, width: int) -> int:
-        """Weights, workspace for the largest size, and two float32 images."""
+        """Weights (at most the plan's bytes), workspace for the largest size, and two float32 images."""
         del height, width
         pixels = self.largest[0] * self.largest[1]
-        return int(self._engine.device_memory_size_v2) + 2 * 4 * CHANNELS * pixels
+        return self._weights + int(self._engine.device_memory_size_v2) + 2 * 4 * CHANNELS * pixels
 
     def __call__(self, x: Float) -> Float:
         self._device.use()

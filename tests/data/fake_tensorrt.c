@@ -64,7 +64,9 @@ int mimo_rt_trt_load(const void* plan, size_t size, mimo_rt_trt_engine** engine,
   const char* batch = strstr(plan, "batch ");
   info->batch = batch != NULL ? atoi(batch + 6) : 1;
   info->channels_in = info->channels_out = 3;
-  info->device_memory = 1 << 20;
+  info->weights = (int64_t)size;
+  info->workspace = 1 << 20;
+  info->pixel_memory = 48 * info->batch;
   *engine = malloc(sizeof **engine);
   (*engine)->loaded = 1;
   ++engines;
@@ -137,7 +139,7 @@ int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_ru
           if (a->type == 2) *(float*)to = c == 3 ? *(const float*)from : 1.0F - *(const float*)from;
         }
     if (run->progress != NULL && !run->on_device &&
-        !run->progress(run->user, "tile", (int32_t)i, (int32_t)run->tile_count)) {
+        run->progress(run->user, "tile", (int32_t)i, (int32_t)run->tile_count) != 1) {
       snprintf(error->text, sizeof error->text, "the run was ended before it was done");
       return MIMO_RT_TRT_CANCELLED;
     }

@@ -4,7 +4,7 @@
  *
  * Every function that can fail returns one of mimo_rt_trt_status and, where that is not ok, writes a sentence
  * into `error`. No exception leaves the library, nothing is printed, nothing is global but the opened NVIDIA
- * libraries. */
+ * libraries and the one logger that TensorRT takes in a process. */
 #ifndef MIMO_RT_TENSORRT_H
 #define MIMO_RT_TENSORRT_H
 
@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of what stands below. */
-#define MIMO_RT_TRT_INTERFACE 3
+#define MIMO_RT_TRT_INTERFACE 4
 
 typedef enum {
   MIMO_RT_TRT_OK = 0,
@@ -30,7 +30,7 @@ typedef enum {
   MIMO_RT_TRT_PLAN = 2,       /* the plan does not load here */
   MIMO_RT_TRT_BACKEND = 3,    /* a library, driver or GPU is missing or refuses */
   MIMO_RT_TRT_MEMORY = 4,     /* the GPU has too little memory */
-  MIMO_RT_TRT_CANCELLED = 5,  /* the progress callback returned 0 */
+  MIMO_RT_TRT_CANCELLED = 5,  /* the progress callback did not return 1 */
   MIMO_RT_TRT_NON_FINITE = 6, /* half precision is too narrow for the model */
 } mimo_rt_trt_status;
 
@@ -41,7 +41,7 @@ typedef struct {
 /* Takes bytes that are valid during the call only. */
 typedef void (*mimo_rt_trt_sink)(void* user, const void* bytes, size_t size);
 typedef void (*mimo_rt_trt_layer_sink)(void* user, const char* layer, float milliseconds);
-/* phase: such as "Building engine"; step of steps. Returns 0 to end the build. */
+/* phase: such as "Building engine"; step of steps. Returns 1 to go on; whatever else ends the work. */
 typedef int (*mimo_rt_trt_progress)(void* user, const char* phase, int32_t step, int32_t steps);
 
 typedef struct {
@@ -67,7 +67,9 @@ typedef struct {
   int32_t batch;
   int32_t channels_in, channels_out;
   int32_t layers;
-  int64_t device_memory; /* bytes: weights and the largest workspace */
+  /* Bytes on the GPU: at most that of weights; the workspace of the largest size; what the images in and out
+   * of both slots take for each pixel of a size. Whole pictures of the host are apart. */
+  int64_t weights, workspace, pixel_memory;
 } mimo_rt_trt_plan_info;
 
 /* Milliseconds of the last run, summed over its images, by CUDA events on each stream. */
@@ -92,7 +94,8 @@ MIMO_RT_TRT_API int mimo_rt_trt_device(char* text, size_t size, mimo_rt_trt_erro
 
 MIMO_RT_TRT_API int mimo_rt_trt_build(const mimo_rt_trt_build_options* options, mimo_rt_trt_error* error);
 
-/* The plan must have been verified to be one's own: TensorRT executes what is in it. */
+/* The plan must have been verified to be one's own: TensorRT executes what is in it. The engine lives on the
+ * GPU that is current, also where another one is current when it is used. */
 MIMO_RT_TRT_API int mimo_rt_trt_load(const void* plan, size_t size, mimo_rt_trt_engine** engine,
                                      mimo_rt_trt_plan_info* info, mimo_rt_trt_error* error);
 MIMO_RT_TRT_API void mimo_rt_trt_free(mimo_rt_trt_engine* engine);

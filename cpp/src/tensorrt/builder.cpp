@@ -35,7 +35,7 @@ class Progress final : public nvinfer1::IProgressMonitor {
       const std::lock_guard lock(mutex_);
       if (const auto found = steps_.find(phase); found != steps_.end()) steps = found->second;
     }
-    if (options_.progress(options_.user, phase, step, steps) == 0) cancelled_ = true;
+    if (options_.progress(options_.user, phase, step, steps) != 1) cancelled_ = true;
   }
 
   const mimo_rt_trt_build_options& options_;
@@ -44,7 +44,7 @@ class Progress final : public nvinfer1::IProgressMonitor {
   std::atomic<bool> cancelled_{false};
 };
 
-std::string parser_errors(const nvonnxparser::IParser& parser, const Log& log) {
+std::string parser_errors(const nvonnxparser::IParser& parser) {
   std::string text;
   for (int i = 0; i < parser.getNbErrors() && i < 3; ++i) {
     const nvonnxparser::IParserError& error = *parser.getError(i);
@@ -52,7 +52,7 @@ std::string parser_errors(const nvonnxparser::IParser& parser, const Log& log) {
     const bool named = node != nullptr && *node != '\0';
     text += (text.empty() ? "" : "; ") + std::string(named ? node : "the graph") + ": " + error.desc();
   }
-  return text.empty() ? log.last() : text;
+  return text.empty() ? log().last() : text;
 }
 
 void set_profile(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
@@ -72,11 +72,12 @@ void set_profile(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
   }
 }
 
-// Images in half precision may lie as tensor cores like them, if TensorRT does.
-void free_formats(nvinfer1::ITensor& image) {
-  if (image.getType() != nvinfer1::DataType::kHALF) return;
+// Images lie in planes; those in half precision may also lie as tensor cores like them, if TensorRT does.
+void set_formats(nvinfer1::ITensor& image) {
   const auto bit = [](nvinfer1::TensorFormat format) { return 1U << static_cast<std::uint32_t>(format); };
-  image.setAllowedFormats(bit(nvinfer1::TensorFormat::kLINEAR) | bit(nvinfer1::TensorFormat::kHWC8));
+  nvinfer1::TensorFormats formats = bit(nvinfer1::TensorFormat::kLINEAR);
+  if (image.getType() == nvinfer1::DataType::kHALF) formats |= bit(nvinfer1::TensorFormat::kHWC8);
+  image.setAllowedFormats(formats);
 }
 
 void hand_out(const mimo_rt_trt_build_options& options, mimo_rt_trt_sink sink,
@@ -87,8 +88,8 @@ void hand_out(const mimo_rt_trt_build_options& options, mimo_rt_trt_sink sink,
 }  // namespace
 
 void build(const mimo_rt_trt_build_options& options) {
-  Log log;
-  const auto builder = make_builder(log);
+  log().clear();
+  const auto builder = make_builder();
 #if NV_TENSORRT_MAJOR >= 11
   constexpr nvinfer1::NetworkDefinitionCreationFlags kTyped = 0;  // there is no other
 #else
@@ -96,19 +97,19 @@ void build(const mimo_rt_trt_build_options& options) {
       1U << static_cast<std::uint32_t>(nvinfer1::NetworkDefinitionCreationFlag::kSTRONGLY_TYPED);
 #endif
   const std::unique_ptr<nvinfer1::INetworkDefinition> network(builder->createNetworkV2(kTyped));
-  if (!network) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot make a network: " + log.last());
-  const auto parser = make_parser(*network, log);
+  if (!network) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot make a network: " + log().last());
+  const auto parser = make_parser(*network);
   if (!parser->parse(options.onnx, options.onnx_size)) {
-    throw Failure(MIMO_RT_TRT_MODEL, "TensorRT cannot read the model: " + parser_errors(*parser, log));
+    throw Failure(MIMO_RT_TRT_MODEL, "TensorRT cannot read the model: " + parser_errors(*parser));
   }
   if (network->getNbInputs() != 1 || network->getNbOutputs() != 1 ||
       network->getInput(0)->getDimensions().nbDims != 4) {
     throw Failure(MIMO_RT_TRT_MODEL, "the model is not one of an image in and an image out");
   }
-  free_formats(*network->getInput(0));
-  free_formats(*network->getOutput(0));
+  set_formats(*network->getInput(0));
+  set_formats(*network->getOutput(0));
   const std::unique_ptr<nvinfer1::IBuilderConfig> config(builder->createBuilderConfig());
-  if (!config) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot make a configuration: " + log.last());
+  if (!config) throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot make a configuration: " + log().last());
   config->setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);
   if (options.tf32 == 0) config->clearFlag(nvinfer1::BuilderFlag::kTF32);
   if (options.optimization_level >= 0) config->setBuilderOptimizationLevel(options.optimization_level);
@@ -126,7 +127,7 @@ void build(const mimo_rt_trt_build_options& options) {
   if (options.progress != nullptr) config->setProgressMonitor(&progress);
   const std::unique_ptr<nvinfer1::IHostMemory> plan(builder->buildSerializedNetwork(*network, *config));
   if (progress.cancelled()) throw Failure(MIMO_RT_TRT_CANCELLED, "the build was ended before it was done");
-  if (!plan) throw Failure(MIMO_RT_TRT_MODEL, "TensorRT cannot build a plan: " + log.last());
+  if (!plan) throw Failure(MIMO_RT_TRT_MODEL, "TensorRT cannot build a plan: " + log().last());
   if (cache) {
     const std::unique_ptr<nvinfer1::IHostMemory> timings(cache->serialize());
     if (timings) hand_out(options, options.timing_cache_sink, *timings);

@@ -7,6 +7,7 @@
 
 #include "mimo_rt/tensorrt.h"
 #include "tensorrt/builder.hpp"
+#include "tensorrt/current_device.hpp"
 #include "tensorrt/engine.hpp"
 #include "tensorrt/nvidia.hpp"
 
@@ -17,6 +18,7 @@ struct mimo_rt_trt_engine {
 
 namespace {
 
+using mimo_rt::tensorrt::CurrentDevice;
 using mimo_rt::tensorrt::Failure;
 
 int failed(mimo_rt_trt_error* error, mimo_rt_trt_status status, const char* text) noexcept {
@@ -84,22 +86,38 @@ int mimo_rt_trt_load(const void* plan, size_t size, mimo_rt_trt_engine** engine,
   });
 }
 
-void mimo_rt_trt_free(mimo_rt_trt_engine* engine) { const std::unique_ptr<mimo_rt_trt_engine> owned(engine); }
+void mimo_rt_trt_free(mimo_rt_trt_engine* engine) {
+  if (engine == nullptr) return;
+  std::unique_ptr<mimo_rt_trt_engine> owned(engine);
+  guarded(nullptr, [&] {
+    const CurrentDevice current(owned->engine.device());
+    owned.reset();
+  });
+}
 
 int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const* images,
                     float* const* results, int64_t height, int64_t width, mimo_rt_trt_times* times,
                     mimo_rt_trt_error* error) {
-  return guarded(error, [&] { *times = engine->engine.run(count, images, results, height, width); });
+  return guarded(error, [&] {
+    const CurrentDevice current(engine->engine.device());
+    *times = engine->engine.run(count, images, results, height, width);
+  });
 }
 
 int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_run* run,
                           mimo_rt_trt_times* times, mimo_rt_trt_error* error) {
-  return guarded(error, [&] { *times = engine->engine.run(*run); });
+  return guarded(error, [&] {
+    const CurrentDevice current(engine->engine.device());
+    *times = engine->engine.run(*run);
+  });
 }
 
 int mimo_rt_trt_profile(mimo_rt_trt_engine* engine, int64_t height, int64_t width, int32_t runs, void* user,
                         mimo_rt_trt_layer_sink sink, mimo_rt_trt_error* error) {
-  return guarded(error, [&] { engine->engine.profile(height, width, runs, user, sink); });
+  return guarded(error, [&] {
+    const CurrentDevice current(engine->engine.device());
+    engine->engine.profile(height, width, runs, user, sink);
+  });
 }
 
 int mimo_rt_trt_layers(mimo_rt_trt_engine* engine, void* user, mimo_rt_trt_sink sink,

@@ -42,9 +42,12 @@ float milliseconds(const Event& from, const Event& to) {
 
 }  // namespace
 
-Engine::Engine(const void* plan, std::size_t size) : runtime_(make_runtime(log_)) {
+Engine::Engine(const void* plan, std::size_t size) : plan_bytes_(size) {
+  log().clear();
+  runtime_ = make_runtime();
+  check(cudaGetDevice(&device_), "be found");
   engine_.reset(runtime_->deserializeCudaEngine(plan, size));
-  if (!engine_) throw Failure(MIMO_RT_TRT_PLAN, "TensorRT cannot load the plan: " + log_.last());
+  if (!engine_) throw Failure(MIMO_RT_TRT_PLAN, "TensorRT cannot load the plan: " + log().last());
   for (int i = 0; i < engine_->getNbIOTensors(); ++i) {
     const char* name = engine_->getIOTensorName(i);
     const bool input = engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
@@ -64,12 +67,12 @@ Engine::Engine(const void* plan, std::size_t size) : runtime_(make_runtime(log_)
   type_out_ = plane_type(output_, channels_out_);
   context_.reset(
       engine_->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
-  if (!context_) throw Failure(MIMO_RT_TRT_MEMORY, "TensorRT cannot make a context: " + log_.last());
+  if (!context_) throw Failure(MIMO_RT_TRT_MEMORY, "TensorRT cannot make a context: " + log().last());
   in_ = stream();
   compute_ = stream();
   out_ = stream();
   if (!context_->setOptimizationProfileAsync(0, compute_.get())) {
-    throw Failure(MIMO_RT_TRT_PLAN, "TensorRT refuses the plan's profile: " + log_.last());
+    throw Failure(MIMO_RT_TRT_PLAN, "TensorRT refuses the plan's profile: " + log().last());
   }
   for (Slot& slot : slots_) {
     for (Event* e : {&slot.in_begin, &slot.in_end, &slot.compute_begin, &slot.compute_end, &slot.out_begin,
@@ -115,8 +118,23 @@ mimo_rt_trt_plan_info Engine::info() const {
   info.channels_in = channels_in_;
   info.channels_out = channels_out_;
   info.layers = engine_->getNbLayers();
-  info.device_memory = engine_->getDeviceMemorySizeV2();
+  info.weights = static_cast<std::int64_t>(plan_bytes_);
+  info.workspace = engine_->getDeviceMemorySizeV2();
+  info.pixel_memory = pixel_memory();
   return info;
+}
+
+// Bytes of the slots for each pixel of the size, images in and out.
+std::int64_t Engine::pixel_memory() const {
+  const auto of = [](cuda::PlaneType type, std::int32_t channels) {
+    const auto single = static_cast<std::int64_t>(sizeof(float)) * channels;
+    // Float32 images of the host pass through memory of their own on their way to another type.
+    return type == cuda::PlaneType::f32
+               ? single
+               : single + static_cast<std::int64_t>(cuda::Planes::bytes(type, std::int64_t{1}));
+  };
+  const auto images = static_cast<std::int64_t>(slots_.size() * batch_);
+  return images * (of(type_in_, channels_in_) + of(type_out_, channels_out_));
 }
 
 // Lays everything out for one size: workspace, slots, graphs. What was there of another size is gone first,
@@ -138,7 +156,7 @@ void Engine::set_size(std::int64_t height, std::int64_t width) {
   const nvinfer1::Dims4 dims{static_cast<std::int64_t>(batch_), channels_in_, height, width};
   if (!context_->setInputShape(input_.c_str(), dims) || context_->inferShapes(0, nullptr) != 0) {
     throw Failure(MIMO_RT_TRT_BACKEND, "the plan does not take images of " + std::to_string(width) + "x" +
-                                           std::to_string(height) + ": " + log_.last());
+                                           std::to_string(height) + ": " + log().last());
   }
   const nvinfer1::Dims result = context_->getTensorShape(output_.c_str());
   if (result.nbDims != 4 || result.d[2] != height || result.d[3] != width) {
@@ -168,14 +186,14 @@ void Engine::set_size(std::int64_t height, std::int64_t width) {
 void Engine::bind(Slot& slot) {
   if (!context_->setTensorAddress(input_.c_str(), slot.device_in.get()) ||
       !context_->setTensorAddress(output_.c_str(), slot.device_out.get())) {
-    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT refuses the memory of an image: " + log_.last());
+    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT refuses the memory of an image: " + log().last());
   }
 }
 
 void Engine::enqueue(Slot& slot) {
   bind(slot);
   if (!context_->enqueueV3(compute_.get())) {
-    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot run the plan: " + log_.last());
+    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot run the plan: " + log().last());
   }
 }
 
@@ -186,11 +204,11 @@ void Engine::prepare(Slot& slot) {
   enqueue(slot);  // once outside a graph: kernels load, and TensorRT's deferred work for the size is done
   check(cudaStreamSynchronize(compute_.get()), "run the plan for the first time");
   // Where a plan cannot be captured it is enqueued each time: slower to start, as right.
+  // Addresses are bound by then.
   if (cudaStreamBeginCapture(compute_.get(), cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
     cudaGetLastError();
     return;
   }
-  bind(slot);
   const bool enqueued = context_->enqueueV3(compute_.get());
   cudaGraph_t graph = nullptr;
   const bool captured = cudaStreamEndCapture(compute_.get(), &graph) == cudaSuccess && enqueued;
@@ -319,6 +337,20 @@ void Engine::check_image(const mimo_rt_trt_image_run& image) const {
   }
 }
 
+// Throws Failure where a kernel on this GPU cannot read what lies there.
+void Engine::check_reachable(const void* pixels) const {
+  cudaPointerAttributes found{};
+  check(cudaPointerGetAttributes(&found, pixels), "tell whose memory an image lies in");
+  if (found.type == cudaMemoryTypeUnregistered) {
+    throw Failure(MIMO_RT_TRT_BACKEND, "an image that is shown as one on a GPU lies in no GPU's memory");
+  }
+  if (found.type == cudaMemoryTypeDevice && found.device != device_) {
+    throw Failure(MIMO_RT_TRT_BACKEND, "an image lies on GPU " + std::to_string(found.device) +
+                                           " and the engine was loaded on GPU " + std::to_string(device_) +
+                                           "; copy the image there, or load the engine where the image is");
+  }
+}
+
 // Pixels to planes, the plan, planes to pixels. Where there are fewer tiles than in a batch, the rest of it
 // holds tiles of before, whose results nobody takes.
 void Engine::compute_batch(const mimo_rt_trt_image_run& image, const ImageView& source,
@@ -360,7 +392,7 @@ void Engine::compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& 
       // Told of the batch before this one, which is over, so that the GPU has always one to work on.
       if (before != nullptr) check(cudaEventSynchronize(before->compute_end.get()), "finish a tile");
       if (image.progress(image.user, "tile", static_cast<std::int32_t>(first),
-                         static_cast<std::int32_t>(image.tile_count)) == 0) {
+                         static_cast<std::int32_t>(image.tile_count)) != 1) {
         throw Failure(MIMO_RT_TRT_CANCELLED, "the run was ended before it was done");
       }
     }
@@ -380,6 +412,8 @@ mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
       done_ = event();
     }
     if (image.on_device != 0) {
+      check_reachable(image.source.data);
+      check_reachable(image.destination.data);
       const auto theirs = static_cast<cudaStream_t>(image.stream);
       check(cudaEventRecord(ready_.get(), theirs), "record an event");
       check(cudaStreamWaitEvent(compute_.get(), ready_.get(), 0), "wait for the caller's stream");
@@ -459,7 +493,7 @@ std::string Engine::layers() const {
   const char* text =
       inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
   if (text == nullptr)
-    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot describe the plan: " + log_.last());
+    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot describe the plan: " + log().last());
   return text;
 }
 

@@ -1,6 +1,7 @@
-// A loaded plan with one context. Float32 images of one size go through two slots of a batch each, so that
-// copies in, computation and copies out of neighbours overlap, each kind on a stream of its own. Pictures are
-// copied in as they are, become batches of tiles and pictures again on the GPU, and are copied out once.
+// A loaded plan with one context, on the GPU that was current when it was loaded. Float32 images of one size
+// go through two slots of a batch each, so that copies in, computation and copies out of neighbours overlap,
+// each kind on a stream of its own. Pictures are copied in as they are, become batches of tiles and pictures
+// again on the GPU, and are copied out once.
 #pragma once
 
 #include <array>
@@ -18,6 +19,8 @@ class Engine {
  public:
   // The plan must be verified already. Throws Failure.
   Engine(const void* plan, std::size_t size);
+  // The GPU of this engine, which must be current (`CurrentDevice`) in every call below.
+  int device() const noexcept { return device_; }
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -44,6 +47,8 @@ class Engine {
   cuda::PlaneType plane_type(const std::string& name, std::int32_t channels) const;
   cuda::Planes planes(const DeviceMemory& memory, cuda::PlaneType type, std::size_t number) const;
   void check_image(const mimo_rt_trt_image_run& image) const;
+  void check_reachable(const void* pixels) const;
+  std::int64_t pixel_memory() const;
   void compute_batch(const mimo_rt_trt_image_run& image, const ImageView& source,
                      const MutableImageView& destination, std::size_t first, std::size_t end, Slot& slot);
   void compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
@@ -59,11 +64,12 @@ class Engine {
   void submit(Slot& slot, const float* const* images);
   void collect(Slot& slot, float* const* results, mimo_rt_trt_times& times);
 
-  // In this order: a context goes before its engine, an engine before its runtime, the log last.
-  Log log_;
+  int device_ = 0;
+  // In this order: a context goes before its engine, an engine before its runtime.
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
+  std::size_t plan_bytes_;
   std::string input_, output_;
   std::int32_t channels_in_ = 0, channels_out_ = 0;
   std::size_t batch_ = 1;

@@ -2,6 +2,8 @@
 
 #include "tensorrt/resblock_plugin.hpp"
 
+#include <cstddef>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -54,7 +56,7 @@ Function function(void* library, const char* name, const std::string& file) {
   return reinterpret_cast<Function>(found);
 }
 
-// The one thing of this library that is shared by all: libraries stay open until the process ends.
+// Shared by all, as the log is: libraries stay open until the process ends.
 struct Opened {
   std::string nvinfer, parser;
   Nvidia functions;
@@ -70,9 +72,9 @@ std::string readable(std::int32_t version) {  // 101600 -> "10.16", from TensorR
 }
 
 template <typename T>
-std::unique_ptr<T> owned(void* made, const char* what, const Log& log) {
+std::unique_ptr<T> owned(void* made, const char* what) {
   if (made == nullptr) {
-    throw Failure(MIMO_RT_TRT_BACKEND, std::string("TensorRT cannot make ") + what + ": " + log.last());
+    throw Failure(MIMO_RT_TRT_BACKEND, std::string("TensorRT cannot make ") + what + ": " + log().last());
   }
   return std::unique_ptr<T>(static_cast<T*>(made));
 }
@@ -104,6 +106,17 @@ void Log::log(Severity severity, const char* text) noexcept {
 std::string Log::last() const {
   const std::lock_guard lock(mutex_);
   return last_.empty() ? "it does not say why" : last_;
+}
+
+void Log::clear() {
+  const std::lock_guard lock(mutex_);
+  last_.clear();
+}
+
+Log& log() {
+  alignas(Log) static std::byte memory[sizeof(Log)];
+  static Log* const only = ::new (static_cast<void*>(memory)) Log;
+  return *only;
 }
 
 const Nvidia& open_nvidia(const std::string& nvinfer, const std::string& parser) {
@@ -144,20 +157,20 @@ const Nvidia& nvidia() {
   return state()->functions;
 }
 
-std::unique_ptr<nvinfer1::IBuilder> make_builder(Log& log) {
+std::unique_ptr<nvinfer1::IBuilder> make_builder() {
   return owned<nvinfer1::IBuilder>(
-      nvidia().create_builder(static_cast<nvinfer1::ILogger*>(&log), NV_TENSORRT_VERSION), "a builder", log);
+      nvidia().create_builder(static_cast<nvinfer1::ILogger*>(&log()), NV_TENSORRT_VERSION), "a builder");
 }
 
-std::unique_ptr<nvinfer1::IRuntime> make_runtime(Log& log) {
+std::unique_ptr<nvinfer1::IRuntime> make_runtime() {
   return owned<nvinfer1::IRuntime>(
-      nvidia().create_runtime(static_cast<nvinfer1::ILogger*>(&log), NV_TENSORRT_VERSION), "a runtime", log);
+      nvidia().create_runtime(static_cast<nvinfer1::ILogger*>(&log()), NV_TENSORRT_VERSION), "a runtime");
 }
 
-std::unique_ptr<nvonnxparser::IParser> make_parser(nvinfer1::INetworkDefinition& network, Log& log) {
+std::unique_ptr<nvonnxparser::IParser> make_parser(nvinfer1::INetworkDefinition& network) {
   return owned<nvonnxparser::IParser>(
-      nvidia().create_parser(&network, static_cast<nvinfer1::ILogger*>(&log), NV_ONNX_PARSER_VERSION),
-      "an ONNX parser", log);
+      nvidia().create_parser(&network, static_cast<nvinfer1::ILogger*>(&log()), NV_ONNX_PARSER_VERSION),
+      "an ONNX parser");
 }
 
 }  // namespace mimo_rt::tensorrt

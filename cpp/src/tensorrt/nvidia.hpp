@@ -28,17 +28,22 @@ class Failure : public std::runtime_error {
 // Throws Failure where a call of the CUDA runtime failed; `what` ends "the GPU could not ...".
 void check(cudaError_t status, const char* what);
 
-// Keeps the last error or warning that TensorRT told, for the sentence of a Failure. Must outlive whatever it
-// was given to.
+// Keeps the last error or warning that TensorRT told, for the sentence of a Failure.
 class Log final : public nvinfer1::ILogger {
  public:
   void log(Severity severity, const char* text) noexcept override;
   std::string last() const;
+  // What was told before is not the reason of what fails from here on.
+  void clear();
 
  private:
   mutable std::mutex mutex_;
   std::string last_;
 };
+
+// The one of the process. TensorRT keeps the first that it is given for all builders and runtimes to come, so
+// it is never destroyed, not even when the process ends.
+Log& log();
 
 // The functions that are taken from NVIDIA's libraries.
 struct Nvidia {
@@ -55,8 +60,8 @@ const Nvidia& open_nvidia(const std::string& nvinfer, const std::string& parser)
 // What open_nvidia opened; throws Failure where that was not called.
 const Nvidia& nvidia();
 
-std::unique_ptr<nvinfer1::IBuilder> make_builder(Log& log);
-std::unique_ptr<nvinfer1::IRuntime> make_runtime(Log& log);
-std::unique_ptr<nvonnxparser::IParser> make_parser(nvinfer1::INetworkDefinition& network, Log& log);
+std::unique_ptr<nvinfer1::IBuilder> make_builder();
+std::unique_ptr<nvinfer1::IRuntime> make_runtime();
+std::unique_ptr<nvonnxparser::IParser> make_parser(nvinfer1::INetworkDefinition& network);
 
 }  // namespace mimo_rt::tensorrt

@@ -46,6 +46,8 @@ class Weights {
           "copy weights in");
     check(cudaMemcpy(biases.get(), bias.data(), bias.size() * sizeof(float), cudaMemcpyHostToDevice),
           "copy weights in");
+    // Streams that do not wait for the default one may read them next.
+    check(cudaStreamSynchronize(nullptr), "copy weights in");
     packed_ = std::move(weights);
     biases_ = std::move(biases);
   }

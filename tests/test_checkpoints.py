@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,18 @@ def test_a_tensor_whose_numbers_are_a_text() -> None:
     for file in (as_zip(program, **{"0": bytes(16)}), as_legacy(program)):
         with pytest.raises(ModelError) as error:
             checkpoints.read(file)
+        assert error.value.code == "checkpoint.damaged"
+
+
+def test_long_tables_are_refused_before_they_become_objects() -> None:
+    header = b'{"a":"' + bytes(2_000_000).replace(b"\0", b" ") + b'"}'
+    entries = b"PK\x01\x02" * 20_001
+    for file in (struct.pack("<Q", len(header)) + header, as_zip(b"\x80\x02N.", **{"0": entries})):
+        tracemalloc.start()
+        with pytest.raises(ModelError, match="no MIMO-UNet") as error:
+            checkpoints.read(file)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
         assert error.value.code == "checkpoint.damaged"
 
 

@@ -154,6 +154,21 @@ def test_names_are_escaped(data: Path, model_file: Path, tmp_path: Path) -> None
     assert evaluate(data, model_file, tmp_path / "out", "--resume") == 0
 
 
+def test_names_do_not_reach_the_terminal_as_they_are(
+    data: Path, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b]0;gotcha\x07\x1b[2J" + os.fsdecode(b"\xff")
+    for half in ("blur", "sharp"):
+        (data / half / "1.png").rename(data / half / f"{hostile}.png")
+        (data / half / "2.png").rename(data / half / f"2{hostile}.png")
+    (data / "blur" / f"{hostile}.png").write_bytes(b"no image")
+    assert evaluate(data, model_file, tmp_path / "out\x1b") == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "\\x1b]0;gotcha\\x07" in said.err
+    (said.out + said.err).encode()
+
+
 def interrupt_at(patch: pytest.MonkeyPatch, number: int) -> list[str]:
     """The network is interrupted in its `number`-th run, as by Ctrl-C; returns the list of its runs."""
     whole, calls = run.timed, []
@@ -280,6 +295,21 @@ def test_broken_and_unequal_images_fail_alone(
     (data / "blur" / "2.png").write_bytes(kept)  # repaired: the failed are tried again
     assert evaluate(data, model_file, out, "--resume") == 1
     assert [row["name"] for row in rows_of(out)] == ["1", "2", "3"]
+
+
+def test_a_table_without_the_second_backends_figures(
+    data: Path, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, table = tmp_path / "out", tmp_path / "out" / "images.csv"
+    assert evaluate(data, model_file, out, "--against", "fp16") == 0
+    rows = rows_of(out)
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "against_psnr": ""} for row in rows)
+    capsys.readouterr()
+    assert evaluate(data, model_file, out, "--against", "fp16", "--resume") == 1
+    assert "lacks figures of a second backend" in capsys.readouterr().err
 
 
 def test_not_one_image(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import signal
 import subprocess
@@ -239,6 +240,16 @@ def test_a_changed_file_is_begun_again(behaviour: str, web: Web, offer: Callable
     assert len(web.asked) == (2 if behaviour == "conditions are ignored" else 1)
 
 
+def test_an_answer_to_a_part_may_say_less(web: Web, offer: Callable[..., str]) -> None:
+    web.extra = {"Last-Modified": "Mon, 01 Jun 2026 10:00:00 GMT"}
+    web.cut_after = [300] * download.ATTEMPTS
+    assert code(offer()) == "model.download"
+    web.asked.clear()
+    web.extra = {}
+    assert fetch(offer()).sha256 == sha256(web.data).hexdigest()
+    assert [asked["range"] for asked in web.asked] == [f"bytes={300 * download.ATTEMPTS}-"]
+
+
 def test_a_file_that_became_shorter(web: Web, offer: Callable[..., str]) -> None:
     whole = web.data
     web.data, web.cut_after = whole + bytes(5000), [len(whole) + 100] + [0] * download.ATTEMPTS
@@ -295,6 +306,21 @@ def test_a_hash_is_pinned_at_the_first_time(
     found = folder.find("net")
     assert found is not None
     assert found.sha256 == digest
+
+
+def test_no_model_is_added_without_its_pin(
+    web: Web, offer: Callable[..., str], models_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path, data: bytes) -> Any:
+        raise OSError(errno.ENOSPC, "no room", str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pull, "temporary_beside", full)
+        assert code(offer()) == "model.folder"
+    assert folder.names() == []
+    assert left(models_folder, ".pin") == []
+    fetch(offer())
+    assert len(left(models_folder, ".pin")) == len(folder.names()) == len(web.asked) == 1
 
 
 def test_a_damaged_pin_is_no_pin_that_lets_all_pass(

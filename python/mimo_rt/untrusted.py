@@ -47,6 +47,11 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def shown(text: str) -> str:
+    """Lines for a terminal: what it would act on, and what is no text, stands there by its number."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def optional_text(entry: Mapping[str, Any], key: str) -> str | None:
     """A text of an object, made plain; None where it is absent, null or empty. ValueError where it is
     something else or too long."""

@@ -11,6 +11,10 @@ from mimo_rt.checkpoints.storage import BFLOAT16, Storage
 from mimo_rt.checkpoints.unpickler import Tensor, damaged
 
 LONGEST_HEADER = 100_000_000
+"""By the format."""
+LONGEST_READ = 2_000_000
+"""Of a header that is read: twenty times that of a network of a thousand tensors. As objects it takes up to
+25 times as much memory."""
 
 _DTYPES = {
     "F64": "f8",
@@ -37,6 +41,8 @@ def is_safetensors(head: bytes, size: int) -> bool:
 def read_safetensors(data: bytes) -> tuple[Any, dict[str, Storage]]:
     """The tensors by name, each of a storage of its own, and the storages."""
     length: int = struct.unpack("<Q", data[:8])[0]
+    if length > LONGEST_READ:
+        raise damaged(f"its header has {length} bytes; that of no MIMO-UNet has more than {LONGEST_READ}")
     try:
         header = json.loads(data[8 : 8 + length].decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from mimo_rt.untrusted import shown
+
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
@@ -36,10 +38,10 @@ class Console:
 
     def say(self, text: str) -> None:
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(shown(text), file=sys.stderr, flush=True)
 
     def fail(self, text: str) -> None:
-        print(f"mimo-rt: {text}", file=sys.stderr, flush=True)
+        print(f"mimo-rt: {shown(text)}", file=sys.stderr, flush=True)
 
 
 class ProgressBar:
@@ -54,7 +56,7 @@ class ProgressBar:
     INTERVAL = 0.1
 
     def __init__(self, label: str, *, quiet: bool) -> None:
-        self._label = label
+        self._label = shown(label)
         self._start = self._last = time.monotonic()
         self._wanted = not quiet and sys.stderr.isatty()
         self._shown = False

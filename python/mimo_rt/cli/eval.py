@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_rt.cli import OK, SOME_FAILED, UsageError, options
 from mimo_rt.cli.console import Console, ProgressBar
 from mimo_rt.cli.table import table
+from mimo_rt.untrusted import shown
 
 if TYPE_CHECKING:
     from mimo_rt.evaluation import Backend, Failure
@@ -147,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(plain(summary), indent=2, allow_nan=False))
     else:
-        print("\n".join(lines(summary, output)))
+        print(shown("\n".join(lines(summary, output))))
     return SOME_FAILED if summary["failures"] else OK
 
 

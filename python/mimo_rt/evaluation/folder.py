@@ -96,6 +96,14 @@ class ResultFolder:
             raise make(
                 ImageError, "evaluation.table", f"{self.path / TABLE} has a row of no image: {unknown[0]!r}"
             )
+        against = self._identity.get("against") is not None
+        if any((row.against_psnr is not None) != against for row in rows):
+            raise make(
+                ImageError,
+                "evaluation.table",
+                f"{self.path / TABLE} {'lacks' if against else 'has'} figures of a second backend; --force "
+                "begins anew",
+            )
         self._rows = {row.name: row for row in rows}
         return True
 

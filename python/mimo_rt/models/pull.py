@@ -110,13 +110,12 @@ def pull(
                 clear(file, state)
                 raise _other_file(published, found, wanted, accept)
             try:
-                model = add_data(data, name, published.url, facts=published.facts, replace=replace)
+                with _pinning(place, published, found):
+                    model = add_data(data, name, published.url, facts=published.facts, replace=replace)
             except ModelError as error:
                 if error.code not in ("model.exists", "model.folder"):
                     clear(file, state)  # what cannot be built now never will be
                 raise
-            if published.sha256 is None:
-                _pin(place, published, found)
             clear(file, state)
     except BlockingIOError:
         raise make(
@@ -182,10 +181,16 @@ def _other_file(published: Published, found: str, wanted: str, accept: str | Non
     )
 
 
-def _pin(place: Path, published: Published, digest: str) -> None:
+@contextlib.contextmanager
+def _pinning(place: Path, published: Published, digest: str) -> Iterator[None]:
+    """Pins the hash once the model is added. It is on the disk before: no model is there without its pin."""
+    if published.sha256 is not None:
+        yield
+        return
     text = json.dumps({"url": published.url, "sha256": digest, "name": published.name}, indent=2)
     path = _beside(place, published, ".pin")
     with temporary_beside(path, text.encode()) as temporary:
+        yield
         temporary.replace(path)
 
 

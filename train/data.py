@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mimo_rt import pairs as pair_files
-from mimo_rt.image_io.formats import is_image_name
+from mimo_rt.image_io.formats import format_of
 from train.blur import synthesize
 from train.frames import FramePair, Frames, Pixels
 from train.recipe import Recipe
@@ -31,7 +31,7 @@ KEEP_FLAT = 0.15
 
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder by name; raises FileNotFoundError where there is none."""
-    files = sorted(p for p in folder.iterdir() if is_image_name(p.name)) if folder.is_dir() else []
+    files = sorted(p for p in folder.iterdir() if format_of(p.name)) if folder.is_dir() else []
     if not files:
         raise FileNotFoundError(f"no images in {folder}")
     return files

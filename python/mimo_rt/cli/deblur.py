@@ -46,9 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "deblur",
         help="remove motion blur from photos",
-        description="Remove motion blur from photos (PNG, JPEG, WebP, TIFF, BMP). EXIF, colour profile, "
-        "resolution, "
-        "alpha and 16 bits are kept; no file is overwritten without --force.",
+        description="Remove motion blur from photos (PNG, JPEG, WebP, TIFF, BMP; HEIC and AVIF become JPEG). "
+        "EXIF, colour profile, resolution, alpha and 16 bits are kept; --force overwrites files.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -241,8 +240,10 @@ def _single_target(source: Path | None, output: str | None, suffix: str | None) 
 
 
 def _renamed(path: Path, suffix: str | None) -> Path:
-    from mimo_rt.image_io.formats import format_of
+    from mimo_rt.image_io.formats import SUCCESSOR, format_of, is_only_read
 
+    if suffix is None and is_only_read(path):
+        return path.with_suffix(SUCCESSOR)
     if suffix is None or format_of(path) == _FORMATS[suffix[1:]]:
         return path
     return path.with_suffix(suffix)
@@ -401,17 +402,18 @@ class _Work:
 def _format(job: Job, picture: Picture, wanted: str | None) -> str:
     """The format to write: as asked, else as the output's name says, else the input's."""
     from mimo_rt.errors import ImageError, make
-    from mimo_rt.image_io.formats import SPOKEN, format_of
+    from mimo_rt.image_io.formats import FORMATS, SPOKEN, SUCCESSOR, format_of
 
     if wanted is not None:
         return _FORMATS[wanted]
+    same = picture.format if picture.format in FORMATS else str(format_of(f"photo{SUCCESSOR}"))
     if job.target is None:
-        return picture.format
+        return same
     named = format_of(job.target)
     if named is not None:
         return named
     if not job.target.suffix or _is_special(job.target):
-        return picture.format
+        return same
     raise make(
         ImageError,
         "image.format",

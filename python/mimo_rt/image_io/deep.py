@@ -6,26 +6,15 @@ import io
 import math
 import struct
 from collections.abc import Callable
-from importlib import import_module
-from types import ModuleType
 
 import numpy as np
 
 from mimo_rt.errors import ImageError, make
 from mimo_rt.image_io import png
+from mimo_rt.image_io.extra import extra
 from mimo_rt.pixels import Pixels
 
-
-def _extra(module: str, what: str) -> ModuleType:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise make(
-            ImageError,
-            "image.needs_formats",
-            f'{what} needs the extra "formats", else it could only be handled as 8 bits: '
-            "pip install 'mimo-rt[formats]'",
-        ) from None
+_AS_8_BITS = "it could only be handled as 8 bits"
 
 
 def is_deep_png(data: bytes) -> bool:
@@ -38,7 +27,7 @@ def is_deep_png(data: bytes) -> bool:
 
 def read_png(data: bytes) -> Pixels:
     """uint16 H x W x 2, 3 or 4. ImageError without the extra; decoding errors pass through."""
-    codecs = _extra("imagecodecs", "a PNG file with 16-bit colour")
+    codecs = extra("imagecodecs", "a PNG file with 16-bit colour", _AS_8_BITS)
     pixels: Pixels = codecs.png_decode(data)
     transparent = next((body for kind, body in png.chunks(data) if kind == b"tRNS"), None)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -52,7 +41,7 @@ def read_png(data: bytes) -> Pixels:
 
 def write_png(pixels: Pixels, effort: int) -> bytes:
     """A plain PNG file of 16 bits from uint16 H x W x 2, 3 or 4. effort: of deflate, 1 to 9."""
-    codecs = _extra("imagecodecs", "writing a PNG file with 16-bit colour")
+    codecs = extra("imagecodecs", "writing a PNG file with 16-bit colour", _AS_8_BITS)
     return bytes(codecs.png_encode(np.ascontiguousarray(pixels), level=effort))
 
 
@@ -60,8 +49,8 @@ def read_tiff(data: bytes, check_size: Callable[[int, int], None]) -> tuple[Pixe
     """(uint16 H x W x 2, 3 or 4, orientation tag) of the first page. `check_size` is given widths and heights
     as the decoder sees them, before it decodes. ImageError without the extra, and for what is neither grey
     nor RGB; decoding errors pass through."""
-    tifffile = _extra("tifffile", "a TIFF file with 16-bit colour")
-    _extra("imagecodecs", "a TIFF file with 16-bit colour")
+    tifffile = extra("tifffile", "a TIFF file with 16-bit colour", _AS_8_BITS)
+    extra("imagecodecs", "a TIFF file with 16-bit colour", _AS_8_BITS)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         check_size(page.imagewidth, page.imagelength)

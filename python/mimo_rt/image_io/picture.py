@@ -18,7 +18,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     """Pixels an inch, along width and height."""
     png_chunks: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """(type, data) of further chunks of a PNG file that hold true of the result: colour space and texts."""
+    """(type, data) of further chunks, for PNG, that hold true of the result: colour space and texts."""
 
 
 @dataclass

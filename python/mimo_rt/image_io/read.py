@@ -6,11 +6,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import PIL
+from PIL import Image, UnidentifiedImageError, features
 
 from mimo_rt.errors import Error, ImageError, make
-from mimo_rt.image_io import deep, jpeg, orient, png, tags
-from mimo_rt.image_io.formats import SPOKEN
+from mimo_rt.image_io import deep, heif, jpeg, orient, png, tags
+from mimo_rt.image_io.formats import SPOKEN_READ, kind_of_box
 from mimo_rt.image_io.picture import Metadata, Picture
 from mimo_rt.pil import from_pil
 from mimo_rt.pixels import Pixels
@@ -75,11 +76,11 @@ def _kind(head: bytes, name: str) -> str:
         return "BMP"
     known = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"8BPS": "a Photoshop"}.get(head[:4])
     if head[4:8] == b"ftyp":
-        known = {b"heic": "a HEIC", b"heix": "a HEIC", b"mif1": "a HEIF", b"avif": "an AVIF"}.get(
-            head[8:12], "a video"
-        )
+        if kind := kind_of_box(head):
+            return kind
+        known = "a video"
     what = f"is {known} file" if known else "is not an image"
-    raise make(ImageError, "image.format", f"{name} {what}; mimo_rt reads {SPOKEN}")
+    raise make(ImageError, "image.format", f"{name} {what}; mimo_rt reads {SPOKEN_READ}")
 
 
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
@@ -95,6 +96,8 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
 
 
 def _decode(data: bytes, kind: str, name: str, max_pixels: int) -> Picture:
+    if kind == "HEIF":
+        return heif.read(data, lambda width, height: _check_size(width, height, name, max_pixels), max_pixels)
     directory = tags.parse(data) if kind == "TIFF" else {}
     samples = tags.number(directory, 277) or 1
     if samples > 1 and tags.number(directory, 258) == 16:
@@ -113,6 +116,13 @@ def _decode(data: bytes, kind: str, name: str, max_pixels: int) -> Picture:
 def _decode_with_pillow(
     data: bytes, kind: str, name: str, max_pixels: int, directory: tags.Directory
 ) -> Picture:
+    if kind == "AVIF" and not features.check("avif"):
+        raise make(
+            ImageError,
+            "image.needs_formats",
+            f"{name} is an AVIF file, which the installed Pillow {PIL.__version__} does not read; "
+            "pip install 'Pillow>=11.3'",
+        )
     try:
         image = Image.open(io.BytesIO(data), formats=[kind])
     except Image.DecompressionBombError as error:
@@ -151,7 +161,11 @@ def _decode_with_pillow(
             turn = orient.orientation(metadata)
             picture.pixels = orient.upright(picture.pixels, turn)
             orient.mark_upright(metadata, turn)
-        if kind == "JPEG":
+        if kind == "AVIF":
+            picture.lossless = False
+            if _has_deep_av1(data):
+                picture.notes.append("its 10 or 12 bits were read as 8")
+        elif kind == "JPEG":
             picture.lossless = False
             picture.quality = jpeg.quality_of(image.quantization)  # type: ignore[attr-defined]
             picture.subsampling = jpeg.subsampling_of(image)  # type: ignore[arg-type]
@@ -159,6 +173,12 @@ def _decode_with_pillow(
         elif kind == "WEBP":
             picture.lossless = b"VP8L" in _riff_kinds(data)
         return picture
+
+
+def _has_deep_av1(data: bytes) -> bool:
+    """Whether an AVIF file's configuration tells of more than 8 bits, which Pillow reads as 8."""
+    at = data.find(b"av1C")
+    return 0 <= at < len(data) - 6 and bool(data[at + 6] & 0x40)
 
 
 def _native(pixels: Pixels) -> Pixels:

@@ -52,6 +52,8 @@ def check_writable(picture: Picture, format: str) -> list[str]:
         elif format not in ("PNG", "TIFF"):
             notes.append(f"its 16 bits are written as 8, all that {spoken} holds")
     metadata = picture.metadata
+    if format != "PNG" and any(kind == b"cICP" for kind, _ in metadata.png_chunks):
+        notes.append("its colours are not sRGB, and what they are is told in a way that only PNG holds")
     if format == "BMP" and (metadata.exif or metadata.icc or metadata.xmp):
         notes.append("BMP holds no EXIF, colour profile or XMP")
     if format == "JPEG":

@@ -458,6 +458,9 @@ def test_bench_tells_what_layers_take(
     assert rows[1]["averageMs"] == rows[1]["medianMs"] == pytest.approx(5.5)
     assert sum(row["percentage"] for row in rows[1:]) == pytest.approx(100)
     assert json.loads(layers.read_text()) == {"Layers": [{"Name": "first + relu"}]}
+    layers.unlink()
+    assert main(["bench", "--onnx", str(model_file), *options, *exports, "--skipInference"]) == 0
+    assert json.loads(layers.read_text()) == {"Layers": [{"Name": "first + relu"}]}
 
 
 def test_what_is_not_finite_names_the_layers(

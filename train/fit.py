@@ -43,6 +43,8 @@ from train.trainer import Trainer, peak_memory, synchronize
 from train.validation import Validation, batch_gain, score
 from train.weights import load_weights, weights_named
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 CHECKPOINT_SECONDS = 180.0
 """Training time that a crash may cost."""
 VALIDATION_SECONDS = 360.0
@@ -490,6 +492,8 @@ def main() -> None:
     finally:
         fit.trainer.close()
         leave()
+    if fit.stop:
+        raise SystemExit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ void bind_sealed(py::module_& m) {
         return py::make_tuple(plan.fields, to_bytes(plan.payload));
       },
       py::arg("file"));
+  m.def("cache_folder", [] { return default_cache_folder().u8string(); });
   m.def(
       "is_sealed", [](const py::bytes& file) { return is_sealed(bytes_of(file)); }, py::arg("file"));
 }

@@ -43,6 +43,9 @@ def seal(fields: dict[str, str], payload: bytes) -> bytes: ...
 def unseal(file: bytes) -> tuple[dict[str, str], bytes]:
     """PlanError where the seal is not right."""
 
+def cache_folder() -> str:
+    """Where plans are kept; empty where there is no home."""
+
 def is_sealed(file: bytes) -> bool:
     """Whether the bytes begin as a sealed plan does."""
 

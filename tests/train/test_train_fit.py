@@ -317,7 +317,7 @@ def test_interrupt_saves_and_ends(tmp_path: Path, photos: Path, recipe: Path) ->
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert load_weights(out / "final.pt")
     again = subprocess.run(command(recipe, out, photos), cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 2

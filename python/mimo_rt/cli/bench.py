@@ -206,13 +206,16 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     }
     _layers(args, log, engine, report)
     if args.skipInference:
+        if engine.info.backend in GPU_BACKENDS:
+            _device_layers(args, log, lambda: Deblurrer(engine))
         log.info("Skipped inference phase since --skipInference is added.")
         return report
 
     if image is None:
         image = _random_image(*(args.shapes or DEFAULT_SHAPE))
     deblurrer = Deblurrer(engine, threads=args.threads, memory=args.memory)
-    _device_layers(args, log, deblurrer)
+    if engine.info.backend in GPU_BACKENDS:
+        _device_layers(args, log, lambda: deblurrer)
     output = image.copy()
     planned = deblurrer.memory_for(*image.shape[:2])
     memory_loaded = benchmarking.peak_memory()
@@ -387,11 +390,11 @@ def _device_profile(
         _write_json(args.exportProfile, rows)
 
 
-def _device_layers(args: argparse.Namespace, log: _Log, deblurrer: Deblurrer) -> None:
+def _device_layers(args: argparse.Namespace, log: _Log, loaded: Callable[[], Deblurrer]) -> None:
     """What the library says of the plan's layers, as it says it."""
     if not (args.dumpLayerInfo or args.verbose or args.exportLayerInfo):
         return
-    text = deblurrer.device_layers()
+    text = loaded().device_layers()
     if not text:
         log.warn("* This backend does not tell what its layers are.")
         return

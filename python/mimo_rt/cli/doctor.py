@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -144,16 +143,13 @@ def version_of(package: str) -> str | None:
 
 def cache_folder() -> tuple[Path | None, str]:
     """Where plans are kept, and whether that works."""
-    base = os.environ.get("MIMO_RT_CACHE")
-    if base:
-        folder = Path(base)
-    elif os.environ.get("XDG_CACHE_HOME"):
-        folder = Path(os.environ["XDG_CACHE_HOME"]) / "mimo_rt"
-    else:
-        try:
-            folder = Path.home() / ".cache" / "mimo_rt"
-        except RuntimeError:
-            return None, "no home folder: plans live in memory only"
+    try:
+        from mimo_rt import _core
+    except ImportError:
+        return None, "not known without the compiled module"
+    if not _core.cache_folder():
+        return None, "no home folder: plans live in memory only"
+    folder = Path(_core.cache_folder())
     existing = next((p for p in (folder, *folder.parents) if p.exists()), folder)
     try:
         with tempfile.TemporaryFile(dir=existing):

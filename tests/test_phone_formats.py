@@ -102,6 +102,12 @@ class TestHeic:
             image_io.read(DATA / "turned.heic")
         assert caught.value.code == "image.decode"
 
+    def test_in_a_program_without_an_interpreter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        apart = image_io.read(DATA / "turned.heic")
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+        monkeypatch.setattr(sys, "executable", "/nothing/there")
+        assert (image_io.read(DATA / "turned.heic").pixels == apart.pixels).all()
+
     def test_what_it_is_called_does_not_matter(self, tmp_path: Path) -> None:
         """Messengers and backups rename them."""
         photo = tmp_path / "photo.jpg"

@@ -16,7 +16,7 @@ from mimo_rt import machine
 from mimo_rt.cli import MODEL, OK
 
 _EXTRAS = {
-    "16-bit colour (formats)": ("imagecodecs", "tifffile"),
+    "16-bit colour, HEIC (formats)": ("imagecodecs", "tifffile", "pi-heif"),
     "training (train)": ("torch", "onnx", "onnxruntime"),
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mimo_rt.errors import ImageError, make
-from mimo_rt.image_io import orient
+from mimo_rt.image_io import heif_worker, orient
 from mimo_rt.image_io.extra import needs
 from mimo_rt.image_io.picture import Metadata, Picture
 from mimo_rt.pixels import Pixels
@@ -50,6 +50,8 @@ def read(data: bytes, check_size: Callable[[int, int], None], max_pixels: int) -
 
 def _decoded(data: bytes, max_pixels: int) -> tuple[dict[str, Any], list[bytes]]:
     """What the worker says, and EXIF, XMP, ICC profile and pixels."""
+    if getattr(sys, "frozen", False) or not sys.executable:  # there is no interpreter to start
+        return heif_worker.decoded(data, max_pixels)
     worker = Path(__file__).with_name("heif_worker.py")
     path = [place for place in sys.path if place]
     command = [sys.executable, "-I", str(worker), str(max_pixels), *path]

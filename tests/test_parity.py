@@ -5,6 +5,8 @@ The largest absolute error on [0, 1] is 5e-5 on weights of trained size; these h
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx_models
 import pytest
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from oracle import Oracle
 
 import mimo_rt
+from mimo_rt import network
 
 LARGEST_ERROR = 5e-5
 SIZES = [(1, 1), (1, 9), (9, 1), (3, 5), (4, 4), (17, 31), (64, 40), (97, 131)]
@@ -30,9 +33,9 @@ def picture(height: int, width: int) -> NDArray[np.float32]:
     return np.clip(image + rng.normal(0, 0.02, image.shape), 0, 1).astype(np.float32)
 
 
-def check(model: bytes, sizes: list[tuple[int, int]], threads: int = 0) -> float:
+def check(model: bytes, sizes: list[tuple[int, int]], threads: int = 0, stride: int = 4) -> float:
     deblurrer = mimo_rt.Deblurrer(model, threads=threads)
-    oracle = Oracle(model)
+    oracle = Oracle(model, stride)
     worst = 0.0
     for height, width in sizes:
         image = picture(height, width)
@@ -50,6 +53,38 @@ def check(model: bytes, sizes: list[tuple[int, int]], threads: int = 0) -> float
 @pytest.mark.parametrize(("width", "num_res"), [(8, 1), (8, 3), (13, 1), (16, 2), (20, 1), (4, 1)])
 def test_networks_of_many_widths(width: int, num_res: int) -> None:
     check(onnx_models.mimo_unet(width, num_res, seed=width), SIZES)
+
+
+def lively(shape: network.Shape, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Weights of trained size by the published names."""
+    rng, weights = np.random.default_rng(seed), {}
+    for name, size in network.parameters(shape).items():
+        if name.endswith("bias"):
+            weights[name] = rng.uniform(-0.05, 0.05, size).astype(np.float32)
+            continue
+        second = re.search(r"layers\.\d+\.main\.1", name) is not None
+        last = name.startswith(("feat_extract.5", "ConvsOut"))
+        spread = (2 / np.prod(size[1:])) ** 0.5 * (0.3 if second else 0.02 if last else 1.0)
+        weights[name] = rng.normal(0, spread, size).astype(np.float32)
+    return weights
+
+
+@pytest.mark.parametrize(("width", "blocks"), [(8, (1, 1, 1)), (16, (1, 2, 2)), (10, (2, 1, 1))])
+def test_networks_of_two_scales(width: int, blocks: tuple[int, int, int]) -> None:
+    model = network.to_onnx(lively(network.Shape(width, blocks, 2), width))
+    assert mimo_rt.build(model).info.stride == 8
+    check(model, SIZES, stride=8)
+
+
+def test_two_scales_see_twice_as_far() -> None:
+    one, two = (
+        mimo_rt.build(network.to_onnx(lively(network.Shape(8, (1, 1, 1), scales), 1))) for scales in (1, 2)
+    )
+    assert two.info.halo >= 2 * one.info.halo
+    image = picture(400, 90)
+    whole = mimo_rt.Deblurrer(two).run(image)
+    bounded = mimo_rt.Deblurrer(two, tile=(2 * two.info.halo + 16, 96)).run(image)
+    assert np.abs(whole - bounded).max() < 2e-5
 
 
 @pytest.mark.parametrize("seed", range(3))

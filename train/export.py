@@ -1,9 +1,9 @@
 """Export to ONNX: ``python -m train.export --preset mimo-unet-s --weights FILE -o mimo-unet-s.onnx``.
 
 Writes the full-resolution output as an fp32 ONNX file with free batch, height and width (input ``image``,
-output ``deblurred``, both NCHW in [0, 1], height and width divisible by 4), checks it with onnx.checker and
-against ONNX Runtime, and writes nothing where the two disagree by more than 1e-5. ``--lively SEED`` takes
-random weights of trained size instead of a file: what error figures are measured on.
+output ``deblurred``, both NCHW in [0, 1], height and width divisible by 4, or by 8 for two scales), checks it
+with onnx.checker and against ONNX Runtime, and writes nothing where the two disagree by more than 1e-5.
+``--lively SEED`` takes random weights of trained size instead of a file: what error figures are measured on.
 
 ``--precision fp16`` or ``int8`` writes the same network in half precision, or with 8-bit convolutions whose
 ranges come from the images of ``--calib``; see docs/precision.md.
@@ -70,9 +70,10 @@ def _arrays(net: MIMOUNet) -> dict[str, NDArray[np.float32]]:
 def to_onnx(net: MIMOUNet, *, dynamo: bool = False) -> onnx.ModelProto:
     """The network as an unchecked ONNX model. ``dynamo``: by PyTorch's newer exporter (onnxscript).
 
-    A network that resamples bilinearly, which PyTorch has no operator for, is written by `mimo_rt.network`.
+    A network that resamples bilinearly, which PyTorch has no operator for, and one of two scales, whose
+    weights PyTorch would write twice, are written by `mimo_rt.network`.
     """
-    if net.resample != "nearest":
+    if net.resample != "nearest" or net.scales != 1:
         return onnx.load_from_string(network.to_onnx(_arrays(net), resample=net.resample))
     module = FullResolution(net).eval()
     example = torch.zeros(1, 3, 64, 96)
@@ -117,7 +118,8 @@ def label(model: onnx.ModelProto, net: MIMOUNet, labels: Labels) -> None:
         "mimo_rt.version": labels.version,
         "mimo_rt.width": str(net.width),
         "mimo_rt.num_res": ",".join(str(n) for n in net.num_res),
-        "mimo_rt.stride": "4",
+        "mimo_rt.stride": str(net.shape.stride),
+        "mimo_rt.scales": str(net.scales) if net.scales != 1 else "",
         "mimo_rt.resample": net.resample if net.resample != "nearest" else "",
         "mimo_rt.weights_sha256": weights_digest(net),
         "mimo_rt.name": labels.name,
@@ -141,7 +143,7 @@ def check(model: onnx.ModelProto, net: MIMOUNet) -> float:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     net.eval()
     worst = 0.0
-    for seed, (height, width) in enumerate([(64, 64), (36, 52), (8, 128)]):
+    for seed, (height, width) in enumerate([(64, 64), (40, 56), (8, 128)]):
         generator = torch.Generator().manual_seed(seed)
         image = torch.rand(1, 3, height, width, generator=generator)
         with torch.no_grad():
@@ -278,7 +280,9 @@ def main() -> None:
             raise ExportError("--lively needs --preset")
         else:
             preset = PRESETS[a.preset]
-            net = lively_init(MIMOUNet(preset.width, preset.num_res, resample=a.resample), a.lively)
+            net = lively_init(
+                MIMOUNet(preset.width, preset.num_res, resample=a.resample, scales=preset.scales), a.lively
+            )
         labels = Labels(net.shape.preset, a.model_version, a.name, a.licence, a.description)
         model, worst = checked(net, labels, dynamo=a.dynamo)
         if a.precision != "fp32":

@@ -97,10 +97,10 @@ def sharp(photos: Sequence[Pixels], size: int | None) -> Images:
 
 
 def centre(x: Tensor, size: int | None) -> Tensor:
-    """The middle of (C, H, W), at most ``size`` high and wide, cut to a multiple of 4."""
+    """The middle of (C, H, W), at most ``size`` high and wide, cut to a multiple of 8."""
     height, width = x.shape[1:]
-    h = min(size or height, height) // 4 * 4
-    w = min(size or width, width) // 4 * 4
+    h = min(size or height, height) // 8 * 8
+    w = min(size or width, width) // 8 * 8
     y, x0 = (height - h) // 2, (width - w) // 2
     return x[:, y : y + h, x0 : x0 + w]
 

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,16 +26,17 @@ BlocksPerLevel: TypeAlias = int | Sequence[int]
 
 @dataclass(frozen=True)
 class Preset:
-    """Shape of a named network: channels at level 1, ResBlocks at levels 1, 1/2, 1/4, dropout."""
+    """Shape of a named network: channels at level 1, ResBlocks at levels 1, 1/2, 1/4, scales, dropout."""
 
     width: int
     num_res: tuple[int, int, int]
+    scales: int = 1
     dropout: float = 0.0
 
 
 PRESETS: dict[str, Preset] = {
-    name: Preset(width, blocks, dropout=0.1 if name == "mimo-unet-plus" else 0.0)
-    for name, (width, blocks) in network.PRESETS.items()
+    name: Preset(width, blocks, scales, dropout=0.1 if name == "mimo-unet-plus" else 0.0)
+    for name, (width, blocks, scales) in network.PRESETS.items()
 }
 
 
@@ -146,6 +149,11 @@ def up_bilinear(x: Tensor) -> Tensor:
     return x
 
 
+def _channelwise(kernel: NDArray[np.float64]) -> Tensor:
+    """Weights of a convolution of images that takes each channel through ``kernel``."""
+    return torch.from_numpy((np.eye(3)[:, :, None, None] * kernel).astype(np.float32))
+
+
 def blocks_per_level(num_res: BlocksPerLevel) -> tuple[int, int, int]:
     """``num_res`` as three counts, for the levels 1, 1/2, 1/4; raises ValueError."""
     counts = (num_res,) * 3 if isinstance(num_res, int) else tuple(num_res)
@@ -157,8 +165,9 @@ def blocks_per_level(num_res: BlocksPerLevel) -> tuple[int, int, int]:
 
 
 class MIMOUNet(nn.Module):
-    """The network. Takes float32 NCHW in [0, 1] with height and width divisible by 4. resample: how features
-    are enlarged, see `mimo_rt.network.RESAMPLINGS`.
+    """The network. Takes float32 NCHW in [0, 1] with height and width divisible by 4, or by 8 where it has
+    two scales (see `mimo_rt.network`). resample: how features are enlarged, see
+    `mimo_rt.network.RESAMPLINGS`.
 
     ``forward`` returns three images at levels 1/4, 1/2 and 1; the last is the result. Nothing is clipped.
     """
@@ -169,6 +178,7 @@ class MIMOUNet(nn.Module):
         num_res: BlocksPerLevel = 8,
         dropout: float = 0.0,
         resample: str = "nearest",
+        scales: int = 1,
     ) -> None:
         super().__init__()
         if width < 4 or width % 2:
@@ -176,8 +186,11 @@ class MIMOUNet(nn.Module):
         if resample not in network.RESAMPLINGS:
             known = ", ".join(network.RESAMPLINGS)
             raise ValueError(f"resample must be one of {known}, got {resample!r}")
+        if scales not in (1, 2):
+            raise ValueError(f"scales must be 1 or 2, got {scales}")
         w = width
         n1, n2, n4 = blocks_per_level(num_res)
+        self.scales = scales
         self.width = width
         self.num_res = (n1, n2, n4)
         self.resample = resample
@@ -206,6 +219,10 @@ class MIMOUNet(nn.Module):
         self.SCM1 = SCM(4 * w)
         self.FAM2 = FAM(2 * w)
         self.SCM2 = SCM(2 * w)
+        if scales == 2:
+            self.blend = BasicConv(3 * w, 3, 3, relu=False)
+            self.register_buffer("enlarge", _channelwise(network.DOUBLE), persistent=False)
+            blend_evenly(self)
 
     @classmethod
     def from_preset(cls, name: str) -> MIMOUNet:
@@ -213,12 +230,12 @@ class MIMOUNet(nn.Module):
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
         preset = PRESETS[name]
-        return cls(preset.width, preset.num_res, preset.dropout)
+        return cls(preset.width, preset.num_res, preset.dropout, scales=preset.scales)
 
     @property
     def shape(self) -> network.Shape:
         """Width and blocks, and the preset that has them."""
-        return network.Shape(self.width, self.num_res)
+        return network.Shape(self.width, self.num_res, self.scales)
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor], resample: str = "nearest") -> MIMOUNet:
@@ -228,14 +245,30 @@ class MIMOUNet(nn.Module):
         them). Raises mimo_rt.ModelError where the weights are not a MIMO-UNet's.
         """
         shape = network.shape_of({name: value.numpy() for name, value in weights.items()})
-        net = cls(shape.width, shape.blocks, resample=resample)
+        net = cls(shape.width, shape.blocks, resample=resample, scales=shape.scales)
         net.load_state_dict(dict(weights), strict=False)
         return net.eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x2 = _down(x)
         x4 = _down(x2)
+        at_quarter, at_half, at_full = self.features(x, x2, x4)
+        quarter = self.ConvsOut[0](at_quarter) + x4
+        half = self.ConvsOut[1](at_half) + x2
+        change = self.feat_extract[5](at_full)
+        if self.scales == 2:
+            small = F.avg_pool2d(x, 2)
+            small2 = _down(small)
+            _, _, features = self.features(small, small2, _down(small2))
+            coarse = self.feat_extract[5](features)
+            measure = self.blend(torch.cat([at_half, features], dim=1))
+            other = measure * (coarse - F.avg_pool2d(change, 2))
+            kernel = self.get_buffer("enlarge").to(other.dtype)
+            change = change + F.conv_transpose2d(other, kernel, stride=2, padding=1)
+        return quarter, half, change + x
 
+    def features(self, x: Tensor, x2: Tensor, x4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The decoder's features at levels 1/4, 1/2 and 1 for an image and its two shrunken ones."""
         res1 = self.Encoder[0](self.feat_extract[0](x))
         res2 = self.Encoder[1](self.FAM2(self.feat_extract[1](res1), self.SCM2(x2)))
         z = self.Encoder[2](self.FAM1(self.feat_extract[2](res2), self.SCM1(x4)))
@@ -245,13 +278,11 @@ class MIMOUNet(nn.Module):
         skip2 = self.AFFs[1](_down(res1), res2, half_of_quarter)
         skip1 = self.AFFs[0](res1, up(res2), up(half_of_quarter))
 
-        z = self.Decoder[0](z)
-        quarter = self.ConvsOut[0](z) + x4
-        z = self.Decoder[1](self.Convs[0](torch.cat([self.feat_extract[3](z), skip2], dim=1)))
-        half = self.ConvsOut[1](z) + x2
-        z = self.Decoder[2](self.Convs[1](torch.cat([self.feat_extract[4](z), skip1], dim=1)))
-        full = self.feat_extract[5](z) + x
-        return quarter, half, full
+        at_quarter = self.Decoder[0](z)
+        z = self.Convs[0](torch.cat([self.feat_extract[3](at_quarter), skip2], dim=1))
+        at_half = self.Decoder[1](z)
+        z = self.Convs[1](torch.cat([self.feat_extract[4](at_half), skip1], dim=1))
+        return at_quarter, at_half, self.Decoder[2](z)
 
     def output_convs(self) -> list[BasicConv]:
         """The three convolutions whose results are added to the input images (levels 1/4, 1/2, 1)."""
@@ -296,6 +327,17 @@ def _conv_of(basic: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d:
     return conv
 
 
+def blend_evenly(net: MIMOUNet) -> None:
+    """Where a network has two scales: half of the one and half of the other everywhere, until it is taught
+    better."""
+    if net.scales == 2:
+        conv = _conv_of(net.blend)
+        with torch.no_grad():
+            conv.weight.zero_()
+            if conv.bias is not None:
+                conv.bias.fill_(0.5)
+
+
 def lively_init(net: MIMOUNet, seed: int = 0) -> MIMOUNet:
     """Fill ``net`` with lively weights: random ones of trained size, on which error figures mean something.
 
@@ -326,6 +368,7 @@ def training_init(net: MIMOUNet, seed: int = 0) -> MIMOUNet:
         for module in net.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
                 module.bias.zero_()
+    blend_evenly(net)
     return net
 
 

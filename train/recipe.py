@@ -54,6 +54,7 @@ class Recipe:
     preset: str = "mimo-unet-s"
     width: int | None = None
     num_res: int | list[int] | None = None
+    scales: int | None = None
     start: str = "identity"
 
     # what it learns from
@@ -137,8 +138,12 @@ class Recipe:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise RecipeError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-        if self.crop < 16 or self.crop % 4 or self.batch < 1:
-            raise RecipeError("crop must be a multiple of 4, at least 16, and batch at least 1")
+        if self.scales not in (None, 1, 2):
+            raise RecipeError(f"scales must be 1 or 2, not {self.scales!r}")
+        named = PRESETS.get(self.preset)
+        stride = 4 * (self.scales or (named.scales if named is not None else 1))
+        if self.crop < 16 or self.crop % stride or self.batch < 1:
+            raise RecipeError(f"crop must be a multiple of {stride}, at least 16, and batch at least 1")
         for name in ("constant", "real", "identity", "ema"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise RecipeError(f"{name} must lie in 0..1")
@@ -181,7 +186,8 @@ class Recipe:
         """A fresh network: one that starts as the identity, or as PyTorch's own initialisation has it."""
         preset = PRESETS[self.preset]
         num_res = preset.num_res if self.num_res is None else self.num_res
-        net = MIMOUNet(self.width or preset.width, num_res, preset.dropout)
+        scales = preset.scales if self.scales is None else self.scales
+        net = MIMOUNet(self.width or preset.width, num_res, preset.dropout, scales=scales)
         return training_init(net, self.seed) if self.start == "identity" else net
 
     def blur(self) -> Shake:

@@ -29,7 +29,7 @@ SIDE = 256
 
 @dataclass
 class Tiles:
-    """Float32 (3, H, W) in [0, 1], H and W divisible by 4."""
+    """Float32 (3, H, W) in [0, 1], H and W divisible by 8."""
 
     inputs: list[Tensor] = field(default_factory=list)
     """As they are in the files: blurred halves, or photographs."""
@@ -90,7 +90,7 @@ def _place(
     """Top, left, height and width of the tile with most detail, of a few drawn at random. The first two do
     not count the margin, which lies around it."""
     room = [side - 2 * margin for side in pixels.shape[:2]]
-    height, width = (min(size, side) // 4 * 4 for side in room)
+    height, width = (min(size, side) // 8 * 8 for side in room)
     if min(height, width) < SMALLEST:
         raise make(
             ImageError,

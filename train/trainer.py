@@ -129,15 +129,18 @@ class Trainer:
         self.skipped = int(state["skipped"])
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Take weights alone. Those of the outputs at 1/2 and 1/4, which an export lacks, stay as they
-        are."""
+        """Take weights alone. Those of the outputs at 1/2 and 1/4, which an export lacks, and of the blend of
+        two scales, which a network of one lacks, stay as they are."""
         shape = network.shape_of({name: value.numpy() for name, value in weights.items()})
-        if shape != self.net.shape:
+        wanted = self.net.shape
+        # One of two scales begins as one of a single scale, on both alike.
+        if (shape.width, shape.blocks) != (wanted.width, wanted.blocks) or shape.scales > wanted.scales:
             raise RecipeError(
-                f"the weights to start from have width {shape.width} and {shape.blocks} blocks, the recipe's "
-                f"network width {self.net.width} and {self.net.num_res}; preset=from-weights takes theirs"
+                f"the weights to start from have width {shape.width}, {shape.blocks} blocks and "
+                f"{shape.scales} scales, the recipe's network width {wanted.width}, {wanted.blocks} and "
+                f"{wanted.scales}; preset=from-weights takes theirs"
             )
-        own = {k: v for k, v in self.net.state_dict().items() if k.startswith("ConvsOut.")}
+        own = {k: v for k, v in self.net.state_dict().items() if k.startswith(("ConvsOut.", "blend."))}
         self.net.load_state_dict(own | weights)
         if self.average is not None:
             self.average.net.load_state_dict(self.net.state_dict())

@@ -3,6 +3,10 @@ them.
 
 The graph is what ``train.export`` gets from PyTorch: the result at full resolution of an image whose height
 and width are multiples of 4, with free batch, height and width.
+
+A network of two scales (ours, not the paper's) runs the same layers on the image and on one of half its size,
+multiples of 8 then. What it changes there, which comes from twice as far around, replaces the coarse half of
+what it changes here, in a measure that one more convolution (``blend``) tells pixel by pixel.
 """
 
 from __future__ import annotations
@@ -22,15 +26,21 @@ from mimo_rt.onnx_writer import GraphWriter
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 PRESETS = {
-    "mimo-unet": (32, (8, 8, 8)),
-    "mimo-unet-plus": (32, (20, 20, 20)),
-    "mimo-unet-s": (16, (1, 2, 5)),
+    "mimo-unet": (32, (8, 8, 8), 1),
+    "mimo-unet-plus": (32, (20, 20, 20), 1),
+    "mimo-unet-s": (16, (1, 2, 5), 1),
+    "mimo-unet-s2": (16, (1, 2, 5), 2),
 }
-"""Width and ResBlocks at the levels 1, 1/2, 1/4 of the networks that have names."""
+"""Width, ResBlocks at the levels 1, 1/2, 1/4, and scales of the networks that have names."""
 
 RESAMPLINGS = ("nearest", "bilinear")
 """How features are brought from a level to the one above: as in the authors' code, or as in the port to
 MindSpore, which interpolates between neighbours (0 1 2 becomes 0 .5 1 1.5 2 2)."""
+
+HALVE = np.full((2, 2), 0.25)
+DOUBLE = np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25])
+"""How an image is brought to half its size, the mean of four pixels, and a change back: linear between its
+pixels, nothing beyond the rim."""
 
 MOST_LISTED = 8
 
@@ -43,11 +53,19 @@ class Shape:
     """Channels at level 1."""
     blocks: tuple[int, int, int]
     """ResBlocks at the levels 1, 1/2, 1/4."""
+    scales: int = 1
+    """1, or 2: the image and one of half its size."""
 
     @property
     def preset(self) -> str:
         """The preset of this shape, or "custom"."""
-        return next((n for n, (w, b) in PRESETS.items() if (w, b) == (self.width, self.blocks)), "custom")
+        own = (self.width, self.blocks, self.scales)
+        return next((name for name, shape in PRESETS.items() if shape == own), "custom")
+
+    @property
+    def stride(self) -> int:
+        """What height and width of an image are multiples of."""
+        return 4 * self.scales
 
 
 def _conv(
@@ -84,6 +102,8 @@ def parameters(shape: Shape) -> dict[str, tuple[int, ...]]:
         found |= _conv(f"SCM{i}.main.2", half, half, 3)
         found |= _conv(f"SCM{i}.main.3", half, channels - 3, 1)
         found |= _conv(f"SCM{i}.conv", channels, channels, 1)
+    if shape.scales == 2:
+        found |= _conv("blend", 3 * w, 3, 3)
     return found
 
 
@@ -101,7 +121,8 @@ def shape_of(weights: Weights) -> Shape:
             blocks[int(found[1])] = max(blocks[int(found[1])], int(found[2]) + 1)
     if width < 4 or width % 2 or 0 in blocks:
         raise _misfit(["the first convolution or the encoder is missing"])
-    shape = Shape(width, (blocks[0], blocks[1], blocks[2]))
+    scales = 2 if "blend.main.0.weight" in weights else 1
+    shape = Shape(width, (blocks[0], blocks[1], blocks[2]), scales)
     wanted = parameters(shape)
     wrong = [
         f"{name} is missing" for name in wanted if name not in weights and not name.startswith("ConvsOut.")
@@ -156,9 +177,11 @@ def to_onnx(
         "mimo_rt.preset": shape.preset,
         "mimo_rt.width": str(shape.width),
         "mimo_rt.num_res": ",".join(map(str, shape.blocks)),
-        "mimo_rt.stride": "4",
+        "mimo_rt.stride": str(shape.stride),
         "mimo_rt.weights_sha256": weights_digest(weights),
     }
+    if shape.scales != 1:
+        entries["mimo_rt.scales"] = str(shape.scales)
     if resample != "nearest":
         entries["mimo_rt.resample"] = resample
     return g.finish(entries | dict(metadata or {}))
@@ -225,8 +248,34 @@ class _Network:
     def aff(self, name: str, *levels: str) -> str:
         return self.conv(self.conv(self.concat(*levels), f"{name}.conv.0"), f"{name}.conv.1", relu=False)
 
+    def fixed(self, x: str, name: str, kernel: NDArray[np.float64], *, transpose: bool = False) -> str:
+        """Each channel of an image through a given square kernel, to half or double its size."""
+        side = len(kernel)
+        weight = (np.eye(3)[:, :, None, None] * kernel).astype(np.float32)
+        return self.g.node(
+            "ConvTranspose" if transpose else "Conv",
+            [x, self.g.constant(f"pyramid.{name}", weight)],
+            dilations=[1, 1],
+            group=1,
+            kernel_shape=[side, side],
+            pads=[(side - 2) // 2] * 4,
+            strides=[2, 2],
+        )
+
     def write(self, shape: Shape) -> None:
         x = self.g.image("image")
+        change, at_half, _ = self.change(x, shape)
+        if shape.scales == 2:
+            small = self.fixed(x, "halve", HALVE)
+            coarse, _, features = self.change(small, shape)
+            measure = self.conv(self.concat(at_half, features), "blend", relu=False)
+            other = self.g.node("Add", [coarse, self.fixed(change, "halve_minus", -HALVE)])
+            other = self.fixed(self.g.node("Mul", [measure, other]), "double", DOUBLE, transpose=True)
+            change = self.g.node("Add", [change, other])
+        self.g.result("deblurred", self.g.node("Add", [change, x]))
+
+    def change(self, x: str, shape: Shape) -> tuple[str, str, str]:
+        """What the network adds to an image, and the decoder's features at the levels 1/2 and 1."""
         n1, n2, n4 = shape.blocks
         half = self.resize(x, 0.5)
         quarter = self.resize(half, 0.5)
@@ -239,7 +288,7 @@ class _Network:
         skip2 = self.aff("AFFs.1", self.resize(res1, 0.5), res2, up)
         skip1 = self.aff("AFFs.0", res1, self.resize(res2, 2.0), self.resize(up, 2.0))
         z = self.conv(self.blocks(z, "Decoder.0", n4), "feat_extract.3", stride=2, transpose=True)
-        z = self.blocks(self.conv(self.concat(z, skip2), "Convs.0"), "Decoder.1", n2)
-        z = self.conv(z, "feat_extract.4", stride=2, transpose=True)
+        at_half = self.blocks(self.conv(self.concat(z, skip2), "Convs.0"), "Decoder.1", n2)
+        z = self.conv(at_half, "feat_extract.4", stride=2, transpose=True)
         z = self.blocks(self.conv(self.concat(z, skip1), "Convs.1"), "Decoder.2", n1)
-        self.g.result("deblurred", self.g.node("Add", [self.conv(z, "feat_extract.5", relu=False), x]))
+        return self.conv(z, "feat_extract.5", relu=False), at_half, z

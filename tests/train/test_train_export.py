@@ -19,15 +19,17 @@ from train.model import MIMOUNet, lively_init  # noqa: E402
 pytestmark = pytest.mark.torch
 
 
-@pytest.mark.parametrize(("width", "num_res"), [(8, 1), (16, (1, 2, 5))])
-def test_export_agrees_at_any_size(tmp_path: Path, width: int, num_res: int | tuple[int, int, int]) -> None:
-    net = lively_init(MIMOUNet(width, num_res), seed=5).eval()
+@pytest.mark.parametrize(("width", "num_res", "scales"), [(8, 1, 1), (16, (1, 2, 5), 1), (8, (1, 2, 1), 2)])
+def test_export_agrees_at_any_size(
+    tmp_path: Path, width: int, num_res: int | tuple[int, int, int], scales: int
+) -> None:
+    net = lively_init(MIMOUNet(width, num_res, scales=scales), seed=5).eval()
     path = tmp_path / "net.onnx"
     assert export(net, path, Labels("test")) <= 1e-5
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     (given,), (result,) = session.get_inputs(), session.get_outputs()
     assert (given.name, result.name) == ("image", "deblurred")
-    for batch, height, width_ in ((1, 4, 4), (1, 20, 132), (2, 64, 8)):
+    for batch, height, width_ in ((1, 8, 8), (1, 4 * 5 * scales, 136), (2, 64, 8)):
         x = np.random.default_rng(height).random((batch, 3, height, width_), dtype=np.float32)
         with torch.no_grad():
             wanted = net(torch.from_numpy(x))[2].numpy()

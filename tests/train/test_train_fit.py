@@ -212,6 +212,31 @@ def test_an_exported_model_starts_a_run(tmp_path: Path, tree: Path) -> None:
         torch.testing.assert_close(run.trainer.net.eval()(x)[-1], net(x)[-1])
 
 
+def test_a_network_of_one_scale_starts_one_of_two(tmp_path: Path, tree: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs onnx (extra `train`)")
+    from train.export import to_onnx
+    from train.model import lively_init
+
+    def begun(start: Path, scales: int) -> Fit:
+        words = ["--init", str(start), "--set", "width=8", "--set", "num_res=1", "--set", f"scales={scales}"]
+        return by_epochs(tmp_path / f"{start.stem}{scales}", tree, *words)
+
+    single, double = tmp_path / "single.onnx", tmp_path / "double.onnx"
+    onnx.save(to_onnx(lively_init(MIMOUNet(8, 1), 3).eval()), str(single))
+    run = begun(single, 2)
+    run.run(max_steps=1)
+    net = run.trainer.net.eval()
+    onnx.save(to_onnx(net), str(double))
+    again = begun(double, 2).trainer.net.eval()
+    x = torch.rand(1, 3, 16, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(again(x)[2], net(x)[2])
+    assert (again.blend.main[0].weight == net.blend.main[0].weight).all()
+    assert (net.blend.main[0].weight != 0).any()
+    with pytest.raises(RecipeError, match="2 scales"):
+        begun(double, 1)
+
+
 def out_of_focus(sharp: np.ndarray) -> np.ndarray:
     """Blurred by a disc of radius 2: nothing that the bundled model was trained on."""
     side = range(-2, 3)

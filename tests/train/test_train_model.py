@@ -6,6 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (extra `train`)")
 
+from torch.nn import functional as F  # noqa: E402
+
 from train.model import (  # noqa: E402
     PRESETS,
     MIMOUNet,
@@ -55,7 +57,8 @@ def test_names_and_shapes_are_those_of_the_published_checkpoints() -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "millions"), [("mimo-unet", 6.81), ("mimo-unet-plus", 16.11), ("mimo-unet-s", 0.98)]
+    ("preset", "millions"),
+    [("mimo-unet", 6.81), ("mimo-unet-plus", 16.11), ("mimo-unet-s", 0.98), ("mimo-unet-s2", 0.98)],
 )
 def test_sizes(preset: str, millions: float) -> None:
     assert parameter_count(MIMOUNet.from_preset(preset)) / 1e6 == pytest.approx(millions, abs=0.005)
@@ -106,6 +109,27 @@ def test_lively_weights_change_the_image_by_about_its_range(preset: str) -> None
     with torch.no_grad():
         change = (net(x)[2] - x).abs()
     assert 0.02 < float(change.max()) < 10.0
+
+
+def test_two_scales_begin_as_half_of_either() -> None:
+    """Of a network's weights on the image and on one of half its size; and both are taught."""
+    one = lively_init(MIMOUNet(8, 1), seed=3).eval()
+    two = MIMOUNet(8, 1, scales=2).eval()
+    two.load_state_dict(one.state_dict(), strict=False)
+    x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        fine, (quarter, half, result) = one(x), two(x)
+        small = F.avg_pool2d(x, 2)
+        coarse = one(small)[2] - small
+        wanted = F.interpolate(coarse - F.avg_pool2d(fine[2] - x, 2), scale_factor=2, mode="bilinear")
+    assert torch.equal(quarter, fine[0])
+    assert torch.equal(half, fine[1])
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # nothing is beyond the rim
+    torch.testing.assert_close(result[inner], (fine[2] + 0.5 * wanted)[inner], atol=1e-5, rtol=0)
+    two(x)[2].square().mean().backward()
+    assert float(two.blend.main[0].weight.grad.abs().max()) > 0.0
+    with pytest.raises(ValueError, match="1 or 2"):
+        MIMOUNet(8, 1, scales=3)
 
 
 def test_lively_weights_follow_the_seed() -> None:

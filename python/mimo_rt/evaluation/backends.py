@@ -25,7 +25,7 @@ OURS = ("cpu", *GPU_BACKENDS)
 NAMES = (*OURS, "onnxruntime", "torch")
 PRECISIONS = ("fp32", "fp16", "int8")
 STRIDE = 4
-"""MIMO-UNet takes sides that are multiples of this, in every export and checkpoint."""
+"""MIMO-UNet takes sides that are multiples of this, where an export does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ class _OnnxRuntime:
         self._input = self._session.get_inputs()[0].name
         self._ensemble = ensemble
         metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        self._stride = 2 * STRIDE if metadata.get("mimo_rt.stride") == str(2 * STRIDE) else STRIDE
         self.model = ModelFacts(_name(model), _sha256(path), metadata.get("mimo_rt.preset", ""), metadata)
         self.facts = {"runtime": f"onnxruntime {ort.__version__}", "threads": threads or "all"}
 
@@ -162,7 +163,7 @@ class _OnnxRuntime:
             result: Float = self._session.run(None, {self._input: planes})[0]
             return result
 
-        return _guarded("ONNX Runtime", network, image, self._ensemble)
+        return _guarded("ONNX Runtime", network, image, self._stride, self._ensemble)
 
 
 class _Torch:
@@ -190,10 +191,8 @@ class _Torch:
         if threads:
             torch.set_num_threads(threads)
         self._ensemble = ensemble
-        net = self._network
-        shape = (net.width, net.num_res)
-        presets = [n for n, p in definition.PRESETS.items() if (p.width, p.num_res) == shape]
-        self.model = ModelFacts(_name(model), _sha256(path), presets[0] if presets else "", {})
+        preset = self._network.shape.preset
+        self.model = ModelFacts(_name(model), _sha256(path), "" if preset == "custom" else preset, {})
         self.facts = {"runtime": f"torch {torch.__version__}", "threads": torch.get_num_threads()}
 
     def run(self, image: Float) -> Float:
@@ -202,12 +201,14 @@ class _Torch:
                 result: Float = self._network(self._torch.from_numpy(planes))[2].numpy()
                 return result
 
-        return _guarded("PyTorch", network, image, self._ensemble)
+        return _guarded("PyTorch", network, image, self._network.shape.stride, self._ensemble)
 
 
-def _guarded(runtime: str, network: Callable[[Float], Float], image: Float, ensemble: int) -> Float:
+def _guarded(
+    runtime: str, network: Callable[[Float], Float], image: Float, stride: int, ensemble: int
+) -> Float:
     try:
-        return run_padded(network, image, STRIDE, ensemble)
+        return run_padded(network, image, stride, ensemble)
     except MemoryError:
         raise
     except Exception as error:

@@ -81,6 +81,7 @@ def test_two_scales_see_twice_as_far() -> None:
         mimo_rt.build(network.to_onnx(lively(network.Shape(8, (1, 1, 1), scales), 1))) for scales in (1, 2)
     )
     assert two.info.halo >= 2 * one.info.halo
+    assert two.info.packed_bytes < 1.1 * one.info.packed_bytes, "weights are packed once"
     image = picture(400, 90)
     whole = mimo_rt.Deblurrer(two).run(image)
     bounded = mimo_rt.Deblurrer(two, tile=(2 * two.info.halo + 16, 96)).run(image)

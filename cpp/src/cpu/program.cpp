@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "cpu/tactics.hpp"
@@ -124,7 +125,24 @@ Program::Program(Plan plan) : plan_(std::move(plan)) {
   }
   anchors_ = compute_anchors(g, tiles, table_->micro_rows);
   weights_ = Arena(at);
-  for (std::size_t n = 0; n < nodes_.size(); ++n) pack_node(n);
+  for (std::size_t n = 0; n < nodes_.size(); ++n) {
+    if (!nodes_[n].shared) pack_node(n);
+  }
+}
+
+// Whether two nodes have their weights packed into the same numbers: a network that runs the same layers on
+// two sizes of an image names them twice.
+bool Program::packs_alike(std::size_t first, std::size_t second) const {
+  const Graph& g = graph();
+  const Node &a = g.nodes[first], &b = g.nodes[second];
+  const auto layer = [](const Node& n) {
+    return std::tie(n.op, n.weights, n.bias, n.kernel_h, n.kernel_w, n.stride, n.pad_top, n.pad_left);
+  };
+  const auto part = [&g](const Part& p) { return std::pair(g.values[p.value].channels, p.shift); };
+  return a.weights != kNone && layer(a) == layer(b) &&
+         plan_.tactics[first].kernel == plan_.tactics[second].kernel &&
+         g.values[a.output].channels == g.values[b.output].channels &&
+         std::ranges::equal(a.parts, b.parts, {}, part, part);
 }
 
 // Decides where a node's packed weights lie; returns where the next node's begin.
@@ -141,6 +159,14 @@ std::size_t Program::lay_out_node(std::size_t index, std::size_t at) {
     throw PlanError("plan.unfit_tactic", "the plan runs node '" + node.name.substr(0, 80) + "' by '" +
                                              tactic.kernel +
                                              "', which does not fit it; build the plan again");
+  }
+  for (std::size_t earlier = 0; earlier < index; ++earlier) {
+    if (packs_alike(earlier, index)) {
+      packed = nodes_[earlier];
+      packed.shared = true;
+      packed.block = tactic.block;
+      return at;
+    }
   }
   packed.block = tactic.block;
   if (packed.kernel == Kernel::winograd) {

@@ -33,6 +33,7 @@ struct PackedPhase {
 
 struct PackedNode {
   Kernel kernel = Kernel::copy;
+  bool shared = false;  // its weights are packed already, for an earlier node
   int block = 1;
   int tile = 0;                     // rows of a tile (winograd); 0: none
   int depth = 0;                    // of the transformed pixel (winograd)
@@ -66,6 +67,7 @@ class Program {
 
  private:
   std::size_t lay_out_node(std::size_t index, std::size_t at);
+  bool packs_alike(std::size_t first, std::size_t second) const;
   void pack_node(std::size_t index);
 
   Plan plan_;

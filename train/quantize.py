@@ -4,8 +4,8 @@ Symmetric int8 with zero point 0 and fp32 scales: one scale for an activation, o
 a convolution's weights. Both the input of a quantised convolution and, where an addition follows it at once,
 the other operand of that addition are quantised: otherwise no runtime could fuse the two in 8 bits.
 
-Transposed convolutions, those that read the image (at any level) and the one whose result is added to the
-image stay in float: they have few operations, and their errors are seen undiminished.
+Transposed convolutions, those that read the image (at any level) and those whose results are added to the
+image (at either scale) stay in float: they have few operations, and their errors are seen undiminished.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from mimo_rt import network
 from mimo_rt.errors import ModelError, make
 
 LARGEST = 127
@@ -31,7 +32,8 @@ class Layer:
     """A convolution that can be quantised, by the names in its graph."""
 
     name: str
-    """Of its weights, without ``net.`` and ``.weight``."""
+    """Of its weights, without ``net.`` and ``.weight``; with " at half size" where it is the second to have
+    them."""
     conv: str
     """The value that it makes."""
     activation: str
@@ -73,13 +75,15 @@ def quantizable(model: onnx.ModelProto) -> list[Layer]:
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    found = []
+    found: list[Layer] = []
     for node in graph.node:
-        if node.op_type != "Conv" or node.input[1] not in weights:
+        if node.op_type != "Conv" or node.input[1] not in weights or _is_fixed(node):
             continue
         if node.input[0] in from_image or node.output[0] in ending:
             continue
         name = node.input[1].removeprefix("net.").removesuffix(".weight")
+        if any(layer.name == name for layer in found):
+            name += " at half size"
         residual, total = None, ""
         following = readers.get(node.output[0], [])
         if len(following) == 1 and following[0].op_type == "Add":
@@ -89,20 +93,25 @@ def quantizable(model: onnx.ModelProto) -> list[Layer]:
     return found
 
 
+def _is_fixed(node: onnx.NodeProto) -> bool:
+    """Whether a convolution brings an image to another size, by numbers that were never learned."""
+    return node.op_type in ("Conv", "ConvTranspose") and node.input[1].startswith(network.PYRAMID)
+
+
 def _images(graph: onnx.GraphProto) -> set[str]:
     """The input, and what is nothing but the input at another size."""
     images = {graph.input[0].name}
     for node in graph.node:
-        if node.op_type in ("Resize", "Identity") and node.input[0] in images:
+        if (node.op_type in ("Resize", "Identity") or _is_fixed(node)) and node.input[0] in images:
             images.add(node.output[0])
     return images
 
 
 def _ending(graph: onnx.GraphProto) -> set[str]:
-    """The output, and what it is a sum of."""
+    """The output, and what it is made of by sums, by changes of size and by the blend of two scales."""
     ending = {graph.output[0].name}
     for node in reversed(graph.node):
-        if node.op_type in ("Add", "Identity") and node.output[0] in ending:
+        if node.output[0] in ending and (node.op_type in ("Add", "Mul", "Identity") or _is_fixed(node)):
             ending.update(node.input)
     return ending
 

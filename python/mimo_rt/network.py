@@ -37,6 +37,8 @@ RESAMPLINGS = ("nearest", "bilinear")
 """How features are brought from a level to the one above: as in the authors' code, or as in the port to
 MindSpore, which interpolates between neighbours (0 1 2 becomes 0 .5 1 1.5 2 2)."""
 
+PYRAMID = "pyramid."
+"""How the names of weights begin that were never learned: those that bring an image to another size."""
 HALVE = np.full((2, 2), 0.25)
 DOUBLE = np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25])
 """How an image is brought to half its size, the mean of four pixels, and a change back: linear between its
@@ -254,7 +256,7 @@ class _Network:
         weight = (np.eye(3)[:, :, None, None] * kernel).astype(np.float32)
         return self.g.node(
             "ConvTranspose" if transpose else "Conv",
-            [x, self.g.constant(f"pyramid.{name}", weight)],
+            [x, self.g.constant(f"{PYRAMID}{name}", weight)],
             dilations=[1, 1],
             group=1,
             kernel_shape=[side, side],

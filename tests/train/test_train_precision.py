@@ -55,6 +55,15 @@ def tiles(pairs: Path) -> Tiles:
     return read_tiles(pairs, 2, 48)
 
 
+def test_two_scales_end_in_float() -> None:
+    """What reads an image, and what is added to one, at either scale."""
+    model = to_onnx(lively_init(MIMOUNet(8, 1, scales=2), seed=3).eval())
+    names = [layer.name for layer in quantizable(model)]
+    assert len(names) == len(set(names))
+    single = {layer.name for layer in quantizable(to_onnx(MIMOUNet(8, 1).eval()))}
+    assert set(names) == single | {f"{name} at half size" for name in single}
+
+
 def runtime(model: onnx.ModelProto, image: torch.Tensor) -> np.ndarray:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

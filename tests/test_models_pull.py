@@ -82,7 +82,7 @@ class Web:
         handler.wfile.write(body[:cut])
         if hold is not None:
             handler.wfile.flush()
-            hold.wait(20)
+            hold.wait(60)
         handler.close_connection = True
 
 

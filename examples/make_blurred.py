@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from train.blur import MARGIN, Shake, synthesize  # noqa: E402
+from train.blur import Shake, synthesize  # noqa: E402
 from train.data import list_images, to_tensor  # noqa: E402
 from train.frames import read_image  # noqa: E402
 
@@ -64,7 +64,7 @@ def main() -> None:
     temporary.replace(a.output)
     if a.sharp is not None:
         to_image(sharp).save(a.sharp)
-    height, width = photo.shape[1] - 2 * MARGIN, photo.shape[2] - 2 * MARGIN
+    height, width = blurred.shape[1], blurred.shape[2]
     print(f"{a.output}: {width}x{height}, {len(data)} bytes", file=sys.stderr)
 
 

@@ -32,8 +32,8 @@ LEAST_PIXELS = 2_000_000
 TILE = 512
 MOST_TILES = 4
 PIXELS_A_TILE = 3_000_000
-LACK = {0.5: 0.14, 0.25: 0.16}
-MORE = {0.5: 1.5, 0.25: 1.5}
+LACK = {0.5: 0.12, 0.25: 0.14}
+MORE = {0.5: 1.5, 0.25: 1.75}
 LEAST_CHANGE = 1.0 / 255
 """Of 0.5 to 2 levels in steps of a half the one at which the training photographs gain most."""
 _PART = 128

@@ -53,9 +53,9 @@ def test_measure_gives_means_of_single_images() -> None:
     assert "| sharp | 1 | - | 100.00 | - |" in table
 
 
-def test_centre_is_the_middle_and_divisible_by_four() -> None:
+def test_centre_is_the_middle_and_divisible_by_eight() -> None:
     x = torch.arange(30.0).expand(3, 22, 30)
-    assert tuple(holdout.centre(x, None).shape) == (3, 20, 28)
+    assert tuple(holdout.centre(x, None).shape) == (3, 16, 24)
     middle = holdout.centre(x, 8)
     assert tuple(middle.shape) == (3, 8, 8)
     assert float(middle[0, 0, 0]) == 11.0

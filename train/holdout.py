@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mimo_rt.network import STRIDES
 from train.blur import HEAVY, LONG, MILD, Shake, synthesize
 from train.data import detail, list_images, load_pairs, smaller, to_tensor
 from train.frames import FramePair, Frames, Pixels, read_image
@@ -97,10 +98,11 @@ def sharp(photos: Sequence[Pixels], size: int | None) -> Images:
 
 
 def centre(x: Tensor, size: int | None) -> Tensor:
-    """The middle of (C, H, W), at most ``size`` high and wide, cut to a multiple of 8."""
+    """The middle of (C, H, W), at most ``size`` high and wide, cut to what every network takes."""
     height, width = x.shape[1:]
-    h = min(size or height, height) // 8 * 8
-    w = min(size or width, width) // 8 * 8
+    stride = max(STRIDES)
+    h = min(size or height, height) // stride * stride
+    w = min(size or width, width) // stride * stride
     y, x0 = (height - h) // 2, (width - w) // 2
     return x[:, y : y + h, x0 : x0 + w]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
+from mimo_rt.network import STRIDES
 from train.blur import Shake
 from train.loss import LOSSES
 from train.model import PRESETS, MIMOUNet, training_init
@@ -141,7 +142,7 @@ class Recipe:
         if self.scales not in (None, 1, 2):
             raise RecipeError(f"scales must be 1 or 2, not {self.scales!r}")
         named = PRESETS.get(self.preset)
-        stride = 4 * (self.scales or (named.scales if named is not None else 1))
+        stride = STRIDES[(self.scales or (named.scales if named is not None else 1)) - 1]
         if self.crop < 16 or self.crop % stride or self.batch < 1:
             raise RecipeError(f"crop must be a multiple of {stride}, at least 16, and batch at least 1")
         for name in ("constant", "real", "identity", "ema"):

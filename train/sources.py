@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mimo_rt import pairs as pair_files
 from mimo_rt.errors import ImageError
+from mimo_rt.network import STRIDES
 from train import holdout
 from train.blur import LEAST_MARGIN
 from train.data import list_images, load_pairs, smaller
@@ -157,7 +158,8 @@ def holdout_sets(material: Material, count: int, size: int) -> dict[str, holdout
     sets: dict[str, holdout.Images] = {}
     least = max((min(photo.shape[:2]) for photo in material.holdout), default=0) - 2 * LEAST_MARGIN
     if least >= SMALLEST_CROP:
-        blurred = min(size, least // 8 * 8)
+        stride = max(STRIDES)
+        blurred = min(size, least // stride * stride)
         sets.update(holdout.mild_and_heavy(material.holdout, count, count, blurred))
         if long := holdout.long_blur(material.holdout, count, blurred):
             sets["long"] = long

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mimo_rt import pairs as pair_files
 from mimo_rt.errors import ImageError, make
+from mimo_rt.network import STRIDES
 from train.blur import LEAST_MARGIN, Shake, synthesize
 from train.data import list_images, most_detailed, to_tensor
 from train.frames import Pixels, read_image
@@ -90,7 +91,8 @@ def _place(
     """Top, left, height and width of the tile with most detail, of a few drawn at random. The first two do
     not count the margin, which lies around it."""
     room = [side - 2 * margin for side in pixels.shape[:2]]
-    height, width = (min(size, side) // 8 * 8 for side in room)
+    stride = max(STRIDES)
+    height, width = (min(size, side) // stride * stride for side in room)
     if min(height, width) < SMALLEST:
         raise make(
             ImageError,

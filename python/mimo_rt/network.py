@@ -44,6 +44,9 @@ DOUBLE = np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25])
 """How an image is brought to half its size, the mean of four pixels, and a change back: linear between its
 pixels, nothing beyond the rim."""
 
+STRIDES = (4, 8)
+"""What height and width of an image are multiples of, for one scale and for two."""
+
 MOST_LISTED = 8
 
 
@@ -67,7 +70,7 @@ class Shape:
     @property
     def stride(self) -> int:
         """What height and width of an image are multiples of."""
-        return 4 * self.scales
+        return STRIDES[self.scales - 1]
 
 
 def _conv(

@@ -206,16 +206,14 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     }
     _layers(args, log, engine, report)
     if args.skipInference:
-        if engine.info.backend in GPU_BACKENDS:
-            _device_layers(args, log, lambda: Deblurrer(engine))
+        _device_layers(args, log, engine, lambda: Deblurrer(engine))
         log.info("Skipped inference phase since --skipInference is added.")
         return report
 
     if image is None:
         image = _random_image(*(args.shapes or DEFAULT_SHAPE))
     deblurrer = Deblurrer(engine, threads=args.threads, memory=args.memory)
-    if engine.info.backend in GPU_BACKENDS:
-        _device_layers(args, log, lambda: deblurrer)
+    _device_layers(args, log, engine, lambda: deblurrer)
     output = image.copy()
     planned = deblurrer.memory_for(*image.shape[:2])
     memory_loaded = benchmarking.peak_memory()
@@ -390,8 +388,14 @@ def _device_profile(
         _write_json(args.exportProfile, rows)
 
 
-def _device_layers(args: argparse.Namespace, log: _Log, loaded: Callable[[], Deblurrer]) -> None:
-    """What the library says of the plan's layers, as it says it."""
+def _device_layers(
+    args: argparse.Namespace, log: _Log, engine: Engine, loaded: Callable[[], Deblurrer]
+) -> None:
+    """What the library says of a GPU plan's layers, as it says it. loaded: only called where it is asked."""
+    from mimo_rt.engine import GPU_BACKENDS
+
+    if engine.info.backend not in GPU_BACKENDS:
+        return
     if not (args.dumpLayerInfo or args.verbose or args.exportLayerInfo):
         return
     text = loaded().device_layers()

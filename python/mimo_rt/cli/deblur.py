@@ -402,18 +402,17 @@ class _Work:
 def _format(job: Job, picture: Picture, wanted: str | None) -> str:
     """The format to write: as asked, else as the output's name says, else the input's."""
     from mimo_rt.errors import ImageError, make
-    from mimo_rt.image_io.formats import FORMATS, SPOKEN, SUCCESSOR, format_of
+    from mimo_rt.image_io.formats import SPOKEN, format_of, written_as
 
     if wanted is not None:
         return _FORMATS[wanted]
-    same = picture.format if picture.format in FORMATS else str(format_of(f"photo{SUCCESSOR}"))
     if job.target is None:
-        return same
+        return written_as(picture.format)
     named = format_of(job.target)
     if named is not None:
         return named
     if not job.target.suffix or _is_special(job.target):
-        return same
+        return written_as(picture.format)
     raise make(
         ImageError,
         "image.format",

@@ -19,13 +19,12 @@ from mimo_rt.convert import convert
 from mimo_rt.deblurrer import Deblurrer
 from mimo_rt.engine import GPU_BACKENDS, existing_file, open_engine
 from mimo_rt.errors import BackendError, ModelError, make
+from mimo_rt.network import STRIDES
 from mimo_rt.padding import Float, run_padded
 
 OURS = ("cpu", *GPU_BACKENDS)
 NAMES = (*OURS, "onnxruntime", "torch")
 PRECISIONS = ("fp32", "fp16", "int8")
-STRIDE = 4
-"""MIMO-UNet takes sides that are multiples of this, where an export does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,8 @@ class _OnnxRuntime:
         self._input = self._session.get_inputs()[0].name
         self._ensemble = ensemble
         metadata = dict(self._session.get_modelmeta().custom_metadata_map)
-        self._stride = 2 * STRIDE if metadata.get("mimo_rt.stride") == str(2 * STRIDE) else STRIDE
+        told = metadata.get("mimo_rt.stride")
+        self._stride = next((stride for stride in STRIDES if str(stride) == told), STRIDES[0])
         self.model = ModelFacts(_name(model), _sha256(path), metadata.get("mimo_rt.preset", ""), metadata)
         self.facts = {"runtime": f"onnxruntime {ort.__version__}", "threads": threads or "all"}
 

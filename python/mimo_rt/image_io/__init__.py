@@ -8,7 +8,7 @@ year, wheels for every platform; Pillow has no 16-bit colour, and OpenCV would d
 extra such a file is an error; Pillow would cut 16 bits to 8 in silence.
 """
 
-from mimo_rt.image_io.formats import FORMATS, SUCCESSOR, format_of, is_image_name, is_only_read
+from mimo_rt.image_io.formats import FORMATS, format_of, is_image_name
 from mimo_rt.image_io.picture import Metadata, Picture
 from mimo_rt.image_io.read import DEFAULT_MAX_PIXELS, read, read_bytes
 from mimo_rt.image_io.replace import write_file
@@ -17,14 +17,12 @@ from mimo_rt.image_io.write import check_writable, encode
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "FORMATS",
-    "SUCCESSOR",
     "Metadata",
     "Picture",
     "check_writable",
     "encode",
     "format_of",
     "is_image_name",
-    "is_only_read",
     "read",
     "read_bytes",
     "write_file",

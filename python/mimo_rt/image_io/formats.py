@@ -34,6 +34,11 @@ def format_of(name: str | Path) -> str | None:
     return _ENDINGS.get(Path(name).suffix.lower())
 
 
+def written_as(format: str) -> str:
+    """The format that a photo of this one is written in unless another is asked for."""
+    return format if format in FORMATS else _ENDINGS[SUCCESSOR]
+
+
 def is_only_read(name: str | Path) -> bool:
     """Whether the name is that of a format that is read and not written."""
     return Path(name).suffix.lower() in _READ_ENDINGS

@@ -52,7 +52,7 @@ def measure(preset: str, folder: Path, tactics: str) -> list[dict[str, object]]:
 
     net = lively_init(MIMOUNet.from_preset(preset)).eval()
     path = folder / f"{preset}.onnx"
-    export(net, path, Labels(preset))
+    export(net, path, Labels())
     engine = mimo_rt.build(path, tactics=tactics, cache=False)
     rows: list[dict[str, object]] = []
     for height, width in SIZES:

@@ -19,7 +19,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import evaluation, gpu_plans, memory, pages, parity, peers, roofline, runtimes, scaling, seams  # noqa: E402
+from benchmarks import (  # noqa: E402
+    evaluation,
+    gpu_plans,
+    memory,
+    models,
+    pages,
+    parity,
+    peers,
+    roofline,
+    runtimes,
+    scaling,
+    seams,
+)
 
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
@@ -30,6 +42,7 @@ RENDER: dict[str, Callable[[pages.Report], str]] = {
     "scaling": scaling.render,
     "parity": parity.render,
     "evaluation": evaluation.render,
+    "models": models.render,
     "seams": seams.render,
     "gpu_plans": gpu_plans.render,
     "roofline": roofline.render,
@@ -49,6 +62,7 @@ RUNS: dict[str, list[list[str]]] = {
     "scaling": [["scaling.py", "--model", "mimo-unet"], ["scaling.py", "--model", "mimo-unet-s"]],
     "parity": [["parity.py"]],
     "evaluation": [["evaluation.py", "--model", "mimo-unet-s"]],
+    "models": [["models.py", "--beside", "mimo-unet-s@1", "mimo-unet"]],
     "seams": [["seams.py"]],
     "gpu_plans": [["gpu_plans.py"]],
     "roofline": [["roofline.py", "--model", "mimo-unet"], ["roofline.py", "--model", "mimo-unet-s"]],
@@ -57,7 +71,7 @@ RUNS: dict[str, list[list[str]]] = {
 
 PAGES = {
     "README.md": ("peers",),
-    "docs/benchmarks.md": ("memory", "scaling", "parity", "seams"),
+    "docs/benchmarks.md": ("models", "memory", "scaling", "parity", "seams"),
     "docs/evaluation.md": ("evaluation",),
     "docs/gpu.md": ("gpu_plans",),
     "docs/roofline.md": ("roofline",),

@@ -48,6 +48,22 @@ def test_scaling_reports_every_size_and_every_number_of_threads(tiny: Path, tmp_
     assert all(0 < share <= 1 for count in result["counted"] for share in count["busy"])
 
 
+def test_models_are_compared_at_every_size_and_scale(tiny: Path, tmp_path: Path) -> None:
+    sizes = ["--sizes", "64x96", "1250x1602"]  # the second is large enough for scales
+    rows = report("models.py", tiny, tmp_path, "--beside", "mimo-unet-s@1", *sizes, "--rounds", "2")["rows"]
+    assert [(Path(row["case"]["model"]).name, row["case"]["scale"]) for row in rows] == [
+        (tiny.name, 1),
+        ("mimo-unet-s@1", 1),
+        (tiny.name, 1),
+        ("mimo-unet-s@1", 1),
+        (tiny.name, 0.5),
+        (tiny.name, 0.25),
+        (tiny.name, "auto"),
+    ]
+    assert all(0 < row["minimum"] <= row["median"] and row["peak"] > 0 for row in rows)
+    assert [row["chosen"][:6] for row in rows] == [""] * 6 + ["scale "]
+
+
 def test_evaluation_tells_the_network_from_the_rest(tiny: Path, tmp_path: Path) -> None:
     result = report("evaluation.py", tiny, tmp_path, "-t", "2", "--size", "48x64", "--images", "3")
     assert result["images"] == 3

@@ -437,7 +437,7 @@ def test_torch_runs_exports_and_checkpoints(
     from train.model import MIMOUNet, lively_init
 
     net = lively_init(MIMOUNet(8, (1, 2, 1))).eval()
-    export(net, tmp_path / "net.onnx", Labels("test"))
+    export(net, tmp_path / "net.onnx", Labels())
     torch.save({"model": net.state_dict()}, tmp_path / "net.pkl")
     both = [tmp_path / "onnx", tmp_path / "pkl"]
     options = ["--backend", "torch", "--limit", "2"]

@@ -49,18 +49,12 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Labels:
-    """What is written into the file's metadata."""
+    """What is written into the file's metadata beside the network's own."""
 
-    preset: str
     version: str = "0"
     name: str = ""
     licence: str = ""
     description: str = ""
-
-
-def weights_digest(net: MIMOUNet) -> str:
-    """`mimo_rt.network.weights_digest` of the network's weights."""
-    return network.weights_digest(_arrays(net))
 
 
 def _arrays(net: MIMOUNet) -> dict[str, NDArray[np.float32]]:
@@ -112,16 +106,9 @@ def to_onnx(net: MIMOUNet, *, dynamo: bool = False) -> onnx.ModelProto:
 
 
 def label(model: onnx.ModelProto, net: MIMOUNet, labels: Labels) -> None:
-    """Write the metadata: preset, shape, weights' SHA-256, version and what else is known."""
-    entries = {
-        "mimo_rt.preset": labels.preset,
+    """Write the metadata: the network's own (`mimo_rt.network.own_metadata`), and the labels."""
+    entries = network.own_metadata(_arrays(net), net.shape, net.resample) | {
         "mimo_rt.version": labels.version,
-        "mimo_rt.width": str(net.width),
-        "mimo_rt.num_res": ",".join(str(n) for n in net.num_res),
-        "mimo_rt.stride": str(net.shape.stride),
-        "mimo_rt.scales": str(net.scales) if net.scales != 1 else "",
-        "mimo_rt.resample": net.resample if net.resample != "nearest" else "",
-        "mimo_rt.weights_sha256": weights_digest(net),
         "mimo_rt.name": labels.name,
         "mimo_rt.licence": labels.licence,
         "mimo_rt.description": labels.description,
@@ -283,7 +270,7 @@ def main() -> None:
             net = lively_init(
                 MIMOUNet(preset.width, preset.num_res, resample=a.resample, scales=preset.scales), a.lively
             )
-        labels = Labels(net.shape.preset, a.model_version, a.name, a.licence, a.description)
+        labels = Labels(a.model_version, a.name, a.licence, a.description)
         model, worst = checked(net, labels, dynamo=a.dynamo)
         if a.precision != "fp32":
             made, worst = reduced(

@@ -163,6 +163,22 @@ def weights_digest(weights: Weights) -> str:
     return digest.hexdigest()
 
 
+def own_metadata(weights: Weights, shape: Shape, resample: str = "nearest") -> dict[str, str]:
+    """What an ONNX file of these weights says of the network itself: preset, shape, digest of the weights."""
+    entries = {
+        "mimo_rt.preset": shape.preset,
+        "mimo_rt.width": str(shape.width),
+        "mimo_rt.num_res": ",".join(map(str, shape.blocks)),
+        "mimo_rt.stride": str(shape.stride),
+        "mimo_rt.weights_sha256": weights_digest(weights),
+    }
+    if shape.scales != 1:
+        entries["mimo_rt.scales"] = str(shape.scales)
+    if resample != "nearest":
+        entries["mimo_rt.resample"] = resample
+    return entries
+
+
 def to_onnx(
     weights: Weights, *, resample: str = "nearest", metadata: Mapping[str, str] | None = None
 ) -> bytes:
@@ -178,18 +194,7 @@ def to_onnx(
     g = GraphWriter("mimo_unet")
     net = _Network(g, weights, resample)
     net.write(shape)
-    entries = {
-        "mimo_rt.preset": shape.preset,
-        "mimo_rt.width": str(shape.width),
-        "mimo_rt.num_res": ",".join(map(str, shape.blocks)),
-        "mimo_rt.stride": str(shape.stride),
-        "mimo_rt.weights_sha256": weights_digest(weights),
-    }
-    if shape.scales != 1:
-        entries["mimo_rt.scales"] = str(shape.scales)
-    if resample != "nearest":
-        entries["mimo_rt.resample"] = resample
-    return g.finish(entries | dict(metadata or {}))
+    return g.finish(own_metadata(weights, shape, resample) | dict(metadata or {}))
 
 
 class _Network:

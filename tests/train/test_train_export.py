@@ -13,7 +13,8 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 import train.export as module  # noqa: E402
-from train.export import ExportError, Labels, check, export, to_onnx, weights_digest  # noqa: E402
+from mimo_rt import network  # noqa: E402
+from train.export import ExportError, Labels, check, export, to_onnx  # noqa: E402
 from train.model import MIMOUNet, lively_init  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -25,7 +26,7 @@ def test_export_agrees_at_any_size(
 ) -> None:
     net = lively_init(MIMOUNet(width, num_res, scales=scales), seed=5).eval()
     path = tmp_path / "net.onnx"
-    assert export(net, path, Labels("test")) <= 1e-5
+    assert export(net, path, Labels()) <= 1e-5
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     (given,), (result,) = session.get_inputs(), session.get_outputs()
     assert (given.name, result.name) == ("image", "deblurred")
@@ -37,13 +38,17 @@ def test_export_agrees_at_any_size(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def weights_digest(net: MIMOUNet) -> str:
+    return network.weights_digest({name: value.detach().numpy() for name, value in net.state_dict().items()})
+
+
 def test_labels_and_resize_are_as_documented(tmp_path: Path) -> None:
     net = lively_init(MIMOUNet(8, 1), seed=0)
     path = tmp_path / "net.onnx"
-    export(net, path, Labels("mimo-unet-s", "3", "mimo-unet-s@3"))
+    export(net, path, Labels("3", "mimo-unet-s@3"))
     model = onnx.load(path)
     entries = {p.key: p.value for p in model.metadata_props}
-    assert entries["mimo_rt.preset"] == "mimo-unet-s"
+    assert entries["mimo_rt.preset"] == "custom"
     assert entries["mimo_rt.version"] == "3"
     assert entries["mimo_rt.num_res"] == "1,1,1"
     assert entries["mimo_rt.weights_sha256"] == weights_digest(net)
@@ -75,7 +80,7 @@ def test_disagreement_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "net.onnx"
     monkeypatch.setattr(module, "to_onnx", lambda _net, dynamo: foreign)
     with pytest.raises(ExportError):
-        export(net, path, Labels("test"))
+        export(net, path, Labels())
     assert not list(tmp_path.iterdir())
 
 
@@ -92,7 +97,7 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bilinear_features_are_one_network_in_pytorch_and_onnx(tmp_path: Path) -> None:
     net = lively_init(MIMOUNet(8, 1, resample="bilinear"), 2).eval()
-    assert export(net, tmp_path / "b.onnx", Labels("custom")) <= 1e-5
+    assert export(net, tmp_path / "b.onnx", Labels()) <= 1e-5
     model = onnx.load(str(tmp_path / "b.onnx"))
     modes = [
         attribute.s for node in model.graph.node for attribute in node.attribute if attribute.name == "mode"

@@ -69,23 +69,29 @@ def lively(shape: network.Shape, seed: int) -> dict[str, NDArray[np.float32]]:
     return weights
 
 
-@pytest.mark.parametrize(("width", "blocks"), [(8, (1, 1, 1)), (16, (1, 2, 2)), (10, (2, 1, 1))])
-def test_networks_of_two_scales(width: int, blocks: tuple[int, int, int]) -> None:
-    model = network.to_onnx(lively(network.Shape(width, blocks, 2), width))
-    assert mimo_rt.build(model).info.stride == 8
-    check(model, SIZES, stride=8)
+@pytest.mark.parametrize(
+    ("width", "blocks", "scales"),
+    [(8, (1, 1, 1), 2), (16, (1, 2, 2), 2), (10, (2, 1, 1), 2), (8, (1, 1, 1), 3), (16, (1, 2, 2), 3)],
+)
+def test_networks_of_several_scales(width: int, blocks: tuple[int, int, int], scales: int) -> None:
+    model = network.to_onnx(lively(network.Shape(width, blocks, scales), width))
+    assert mimo_rt.build(model).info.stride == network.STRIDES[scales]
+    check(model, SIZES, stride=network.STRIDES[scales])
 
 
-def test_two_scales_see_twice_as_far() -> None:
-    one, two = (
-        mimo_rt.build(network.to_onnx(lively(network.Shape(8, (1, 1, 1), scales), 1))) for scales in (1, 2)
+def test_each_scale_sees_twice_as_far() -> None:
+    one, two, three = (
+        mimo_rt.build(network.to_onnx(lively(network.Shape(8, (1, 1, 1), scales), 1)), tactics="direct")
+        for scales in network.STRIDES
     )
     assert two.info.halo >= 2 * one.info.halo
-    assert two.info.packed_bytes < 1.1 * one.info.packed_bytes, "weights are packed once"
-    image = picture(400, 90)
-    whole = mimo_rt.Deblurrer(two).run(image)
-    bounded = mimo_rt.Deblurrer(two, tile=(2 * two.info.halo + 16, 96)).run(image)
-    assert np.abs(whole - bounded).max() < 2e-5
+    assert three.info.halo >= 2 * two.info.halo
+    assert three.info.packed_bytes < 1.1 * one.info.packed_bytes, "weights are packed once"
+    image = picture(800, 90)
+    for engine in (two, three):
+        whole = mimo_rt.Deblurrer(engine).run(image)
+        bounded = mimo_rt.Deblurrer(engine, tile=(2 * engine.info.halo + 16, 96)).run(image)
+        assert (whole == bounded).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,8 +1,9 @@
 """Export to ONNX: ``python -m train.export --preset mimo-unet-s --weights FILE -o mimo-unet-s.onnx``.
 
 Writes the full-resolution output as an fp32 ONNX file with free batch, height and width (input ``image``,
-output ``deblurred``, both NCHW in [0, 1], height and width divisible by 4, or by 8 for two scales), checks it
-with onnx.checker and against ONNX Runtime, and writes nothing where the two disagree by more than 1e-5.
+output ``deblurred``, both NCHW in [0, 1], height and width divisible by 4, or by 8 or 16 for two or three
+scales), checks it with onnx.checker and against ONNX Runtime, and writes nothing where the two disagree by
+more than 1e-5.
 ``--lively SEED`` takes random weights of trained size instead of a file: what error figures are measured on.
 
 ``--precision fp16`` or ``int8`` writes the same network in half precision, or with 8-bit convolutions whose
@@ -64,7 +65,7 @@ def _arrays(net: MIMOUNet) -> dict[str, NDArray[np.float32]]:
 def to_onnx(net: MIMOUNet, *, dynamo: bool = False) -> onnx.ModelProto:
     """The network as an unchecked ONNX model. ``dynamo``: by PyTorch's newer exporter (onnxscript).
 
-    A network that resamples bilinearly, which PyTorch has no operator for, and one of two scales, whose
+    A network that resamples bilinearly, which PyTorch has no operator for, and one of several scales, whose
     weights PyTorch would write twice, are written by `mimo_rt.network`.
     """
     if net.resample != "nearest" or net.scales != 1:
@@ -130,7 +131,8 @@ def check(model: onnx.ModelProto, net: MIMOUNet) -> float:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     net.eval()
     worst = 0.0
-    for seed, (height, width) in enumerate([(64, 64), (40, 56), (8, 128)]):
+    stride = net.shape.stride
+    for seed, (height, width) in enumerate([(64, 64), (5 * stride, 7 * stride), (stride, 128)]):
         generator = torch.Generator().manual_seed(seed)
         image = torch.rand(1, 3, height, width, generator=generator)
         with torch.no_grad():

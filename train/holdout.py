@@ -100,7 +100,7 @@ def sharp(photos: Sequence[Pixels], size: int | None) -> Images:
 def centre(x: Tensor, size: int | None) -> Tensor:
     """The middle of (C, H, W), at most ``size`` high and wide, cut to what every network takes."""
     height, width = x.shape[1:]
-    stride = max(STRIDES)
+    stride = max(STRIDES.values())
     h = min(size or height, height) // stride * stride
     w = min(size or width, width) // stride * stride
     y, x0 = (height - h) // 2, (width - w) // 2

@@ -165,8 +165,8 @@ def blocks_per_level(num_res: BlocksPerLevel) -> tuple[int, int, int]:
 
 
 class MIMOUNet(nn.Module):
-    """The network. Takes float32 NCHW in [0, 1] with height and width divisible by 4, or by 8 where it has
-    two scales (see `mimo_rt.network`). resample: how features are enlarged, see
+    """The network. Takes float32 NCHW in [0, 1] with height and width divisible by 4, 8 or 16, for 1, 2 or 3
+    scales (see `mimo_rt.network`). resample: how features are enlarged, see
     `mimo_rt.network.RESAMPLINGS`.
 
     ``forward`` returns three images at levels 1/4, 1/2 and 1; the last is the result. Nothing is clipped.
@@ -186,8 +186,8 @@ class MIMOUNet(nn.Module):
         if resample not in network.RESAMPLINGS:
             known = ", ".join(network.RESAMPLINGS)
             raise ValueError(f"resample must be one of {known}, got {resample!r}")
-        if scales not in (1, 2):
-            raise ValueError(f"scales must be 1 or 2, got {scales}")
+        if scales not in network.STRIDES:
+            raise ValueError(f"scales must be 1, 2 or 3, got {scales}")
         w = width
         n1, n2, n4 = blocks_per_level(num_res)
         self.scales = scales
@@ -219,10 +219,12 @@ class MIMOUNet(nn.Module):
         self.SCM1 = SCM(4 * w)
         self.FAM2 = FAM(2 * w)
         self.SCM2 = SCM(2 * w)
-        if scales == 2:
+        if scales > 1:
             self.blend = BasicConv(3 * w, 3, 3, relu=False)
             self.register_buffer("enlarge", _channelwise(network.DOUBLE), persistent=False)
-            blend_evenly(self)
+        if scales > 2:
+            self.hint = BasicConv(3, w, 3, relu=False)
+        start_scales(self)
 
     @classmethod
     def from_preset(cls, name: str) -> MIMOUNet:
@@ -252,24 +254,38 @@ class MIMOUNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x2 = _down(x)
         x4 = _down(x2)
-        at_quarter, at_half, at_full = self.features(x, x2, x4)
+        at_quarter, at_half, _, change = self.change(x, x2, x4, self.scales)
         quarter = self.ConvsOut[0](at_quarter) + x4
         half = self.ConvsOut[1](at_half) + x2
-        change = self.feat_extract[5](at_full)
-        if self.scales == 2:
-            small = F.avg_pool2d(x, 2)
-            small2 = _down(small)
-            _, _, features = self.features(small, small2, _down(small2))
-            coarse = self.feat_extract[5](features)
-            measure = self.blend(torch.cat([at_half, features], dim=1))
-            other = measure * (coarse - F.avg_pool2d(change, 2))
-            kernel = self.get_buffer("enlarge").to(other.dtype)
-            change = change + F.conv_transpose2d(other, kernel, stride=2, padding=1)
         return quarter, half, change + x
 
-    def features(self, x: Tensor, x2: Tensor, x4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The decoder's features at levels 1/4, 1/2 and 1 for an image and its two shrunken ones."""
-        res1 = self.Encoder[0](self.feat_extract[0](x))
+    def change(self, x: Tensor, x2: Tensor, x4: Tensor, scales: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The decoder's features at levels 1/4, 1/2 and 1 for an image and its two shrunken ones, and what
+        the network adds to the image, looking at it at so many scales."""
+        if scales == 1:
+            at_quarter, at_half, at_full = self.features(x, x2, x4)
+            return at_quarter, at_half, at_full, self.feat_extract[5](at_full)
+        small = F.avg_pool2d(x, 2)
+        small2 = _down(small)
+        _, _, below, coarse = self.change(small, small2, _down(small2), scales - 1)
+        kernel = self.get_buffer("enlarge").to(coarse.dtype)
+        hint = None
+        if self.scales > 2:
+            hint = self.hint(F.conv_transpose2d(coarse, kernel, stride=2, padding=1))
+        at_quarter, at_half, at_full = self.features(x, x2, x4, hint)
+        change = self.feat_extract[5](at_full)
+        measure = self.blend(torch.cat([at_half, below], dim=1))
+        other = measure * (coarse - F.avg_pool2d(change, 2))
+        change = change + F.conv_transpose2d(other, kernel, stride=2, padding=1)
+        return at_quarter, at_half, at_full, change
+
+    def features(
+        self, x: Tensor, x2: Tensor, x4: Tensor, hint: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The decoder's features at levels 1/4, 1/2 and 1 for an image and its two shrunken ones; hint: what
+        a smaller scale tells."""
+        first = self.feat_extract[0](x) if hint is None else F.relu(_conv_of(self.feat_extract[0])(x) + hint)
+        res1 = self.Encoder[0](first)
         res2 = self.Encoder[1](self.FAM2(self.feat_extract[1](res1), self.SCM2(x2)))
         z = self.Encoder[2](self.FAM1(self.feat_extract[2](res2), self.SCM1(x4)))
 
@@ -327,15 +343,16 @@ def _conv_of(basic: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d:
     return conv
 
 
-def blend_evenly(net: MIMOUNet) -> None:
-    """Where a network has two scales: half of the one and half of the other everywhere, until it is taught
-    better."""
-    if net.scales == 2:
-        conv = _conv_of(net.blend)
-        with torch.no_grad():
-            conv.weight.zero_()
-            if conv.bias is not None:
-                conv.bias.fill_(0.5)
+def start_scales(net: MIMOUNet) -> None:
+    """Where a network has several scales: half of the one and half of the other everywhere, and no hints,
+    until it is taught better."""
+    with torch.no_grad():
+        for name, bias in (("blend", 0.5), ("hint", 0.0)):
+            if hasattr(net, name):
+                conv = _conv_of(getattr(net, name))
+                conv.weight.zero_()
+                assert conv.bias is not None
+                conv.bias.fill_(bias)
 
 
 def lively_init(net: MIMOUNet, seed: int = 0) -> MIMOUNet:
@@ -368,7 +385,7 @@ def training_init(net: MIMOUNet, seed: int = 0) -> MIMOUNet:
         for module in net.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
                 module.bias.zero_()
-    blend_evenly(net)
+    start_scales(net)
     return net
 
 

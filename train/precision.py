@@ -33,7 +33,7 @@ FLOAT_TOLERANCE = 1e-4
 HALF_TOLERANCE = 1.0 / 255.0
 """The same for fp16, whose values round at every operator: the mean over an image."""
 
-SIDES = (64, 44)
+SIDES = (64, 48)
 """Height and width of the noise that a model is checked on."""
 
 

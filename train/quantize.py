@@ -5,7 +5,7 @@ a convolution's weights. Both the input of a quantised convolution and, where an
 the other operand of that addition are quantised: otherwise no runtime could fuse the two in 8 bits.
 
 Transposed convolutions, those that read the image (at any level) and those whose results are added to the
-image (at either scale) stay in float: they have few operations, and their errors are seen undiminished.
+image (at any scale) stay in float: they have few operations, and their errors are seen undiminished.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ class Layer:
     """A convolution that can be quantised, by the names in its graph."""
 
     name: str
-    """Of its weights, without ``net.`` and ``.weight``; with " at half size" where it is the second to have
-    them."""
+    """Of its weights, without ``net.`` and ``.weight``; with one of `SIZES` at another scale."""
     conv: str
     """The value that it makes."""
     activation: str
@@ -69,8 +68,9 @@ def quantizable(model: onnx.ModelProto) -> list[Layer]:
     """The convolutions of an fp32 export that may be quantised, in running order."""
     graph = model.graph
     weights = {t.name for t in graph.initializer}
-    from_image = _images(graph)
     ending = _ending(graph)
+    images = _images(graph, ending)
+    halved = _halvings(graph)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -79,11 +79,9 @@ def quantizable(model: onnx.ModelProto) -> list[Layer]:
     for node in graph.node:
         if node.op_type != "Conv" or node.input[1] not in weights or _is_fixed(node):
             continue
-        if node.input[0] in from_image or node.output[0] in ending:
+        if node.input[0] in images or node.output[0] in ending:
             continue
-        name = node.input[1].removeprefix("net.").removesuffix(".weight")
-        if any(layer.name == name for layer in found):
-            name += " at half size"
+        name = node.input[1].removeprefix("net.").removesuffix(".weight") + SIZES[halved[node.input[0]]]
         residual, total = None, ""
         following = readers.get(node.output[0], [])
         if len(following) == 1 and following[0].op_type == "Add":
@@ -93,14 +91,28 @@ def quantizable(model: onnx.ModelProto) -> list[Layer]:
     return found
 
 
+SIZES = ("", " at half size", " at a quarter of the size")
+"""What a layer's name ends with that runs at several scales, by how often its image was halved."""
+
+
+def _halvings(graph: onnx.GraphProto) -> dict[str, int]:
+    """How often the image was halved, scale by scale, that a value comes from."""
+    found = {graph.input[0].name: 0}
+    for node in graph.node:
+        known = [found[name] for name in node.input if name in found]
+        step = (-1 if node.op_type == "ConvTranspose" else 1) if _is_fixed(node) else 0
+        found[node.output[0]] = (known[0] if known else 0) + step
+    return found
+
+
 def _is_fixed(node: onnx.NodeProto) -> bool:
     """Whether a convolution brings an image to another size, by numbers that were never learned."""
     return node.op_type in ("Conv", "ConvTranspose") and node.input[1].startswith(network.PYRAMID)
 
 
-def _images(graph: onnx.GraphProto) -> set[str]:
-    """The input, and what is nothing but the input at another size."""
-    images = {graph.input[0].name}
+def _images(graph: onnx.GraphProto, ending: set[str]) -> set[str]:
+    """The input, the output and what it is made of, and what is nothing but one of these at another size."""
+    images = {graph.input[0].name} | ending
     for node in graph.node:
         if (node.op_type in ("Resize", "Identity") or _is_fixed(node)) and node.input[0] in images:
             images.add(node.output[0])
@@ -108,7 +120,7 @@ def _images(graph: onnx.GraphProto) -> set[str]:
 
 
 def _ending(graph: onnx.GraphProto) -> set[str]:
-    """The output, and what it is made of by sums, by changes of size and by the blend of two scales."""
+    """The output, and what it is made of by sums, by changes of size and by the blend of scales."""
     ending = {graph.output[0].name}
     for node in reversed(graph.node):
         if node.output[0] in ending and (node.op_type in ("Add", "Mul", "Identity") or _is_fixed(node)):

@@ -139,10 +139,10 @@ class Recipe:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise RecipeError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-        if self.scales not in (None, 1, 2):
-            raise RecipeError(f"scales must be 1 or 2, not {self.scales!r}")
+        if self.scales is not None and self.scales not in STRIDES:
+            raise RecipeError(f"scales must be 1, 2 or 3, not {self.scales!r}")
         named = PRESETS.get(self.preset)
-        stride = STRIDES[(self.scales or (named.scales if named is not None else 1)) - 1]
+        stride = STRIDES[self.scales or (named.scales if named is not None else 1)]
         if self.crop < 16 or self.crop % stride or self.batch < 1:
             raise RecipeError(f"crop must be a multiple of {stride}, at least 16, and batch at least 1")
         for name in ("constant", "real", "identity", "ema"):

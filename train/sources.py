@@ -158,7 +158,7 @@ def holdout_sets(material: Material, count: int, size: int) -> dict[str, holdout
     sets: dict[str, holdout.Images] = {}
     least = max((min(photo.shape[:2]) for photo in material.holdout), default=0) - 2 * LEAST_MARGIN
     if least >= SMALLEST_CROP:
-        stride = max(STRIDES)
+        stride = max(STRIDES.values())
         blurred = min(size, least // stride * stride)
         sets.update(holdout.mild_and_heavy(material.holdout, count, count, blurred))
         if long := holdout.long_blur(material.holdout, count, blurred):

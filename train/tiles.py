@@ -91,7 +91,7 @@ def _place(
     """Top, left, height and width of the tile with most detail, of a few drawn at random. The first two do
     not count the margin, which lies around it."""
     room = [side - 2 * margin for side in pixels.shape[:2]]
-    stride = max(STRIDES)
+    stride = max(STRIDES.values())
     height, width = (min(size, side) // stride * stride for side in room)
     if min(height, width) < SMALLEST:
         raise make(

@@ -129,18 +129,19 @@ class Trainer:
         self.skipped = int(state["skipped"])
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Take weights alone. Those of the outputs at 1/2 and 1/4, which an export lacks, and of the blend of
-        two scales, which a network of one lacks, stay as they are."""
+        """Take weights alone. Those of the outputs at 1/2 and 1/4, which an export lacks, and of what joins
+        scales, which a network of fewer lacks, stay as they are."""
         shape = network.shape_of({name: value.numpy() for name, value in weights.items()})
         wanted = self.net.shape
-        # One of two scales begins as one of a single scale, on both alike.
+        # One of several scales begins as one of fewer, on all alike.
         if (shape.width, shape.blocks) != (wanted.width, wanted.blocks) or shape.scales > wanted.scales:
             raise RecipeError(
                 f"the weights to start from have width {shape.width}, {shape.blocks} blocks and "
                 f"{shape.scales} scales, the recipe's network width {wanted.width}, {wanted.blocks} and "
                 f"{wanted.scales}; preset=from-weights takes theirs"
             )
-        own = {k: v for k, v in self.net.state_dict().items() if k.startswith(("ConvsOut.", "blend."))}
+        kept = ("ConvsOut.", "blend.", "hint.")
+        own = {name: value for name, value in self.net.state_dict().items() if name.startswith(kept)}
         self.net.load_state_dict(own | weights)
         if self.average is not None:
             self.average.net.load_state_dict(self.net.state_dict())

@@ -6,7 +6,9 @@ and width are multiples of 4, with free batch, height and width.
 
 A network of two scales (ours, not the paper's) runs the same layers on the image and on one of half its size,
 multiples of 8 then. What it changes there, which comes from twice as far around, replaces the coarse half of
-what it changes here, in a measure that one more convolution (``blend``) tells pixel by pixel.
+what it changes here, in a measure that one more convolution (``blend``) tells pixel by pixel. One of three
+scales does so at a quarter of the size as well, for multiples of 16; there each scale also learns, by a
+convolution (``hint``) beside its first, what the next smaller one changes.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ PRESETS = {
     "mimo-unet-plus": (32, (20, 20, 20), 1),
     "mimo-unet-s": (16, (1, 2, 5), 1),
     "mimo-unet-s2": (16, (1, 2, 5), 2),
+    "mimo-unet-s3": (16, (1, 2, 5), 3),
 }
 """Width, ResBlocks at the levels 1, 1/2, 1/4, and scales of the networks that have names."""
 
@@ -44,8 +47,8 @@ DOUBLE = np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25])
 """How an image is brought to half its size, the mean of four pixels, and a change back: linear between its
 pixels, nothing beyond the rim."""
 
-STRIDES = (4, 8)
-"""What height and width of an image are multiples of, for one scale and for two."""
+STRIDES = {1: 4, 2: 8, 3: 16}
+"""What height and width of an image are multiples of, by the number of scales."""
 
 MOST_LISTED = 8
 
@@ -59,7 +62,7 @@ class Shape:
     blocks: tuple[int, int, int]
     """ResBlocks at the levels 1, 1/2, 1/4."""
     scales: int = 1
-    """1, or 2: the image and one of half its size."""
+    """1; 2: the image and one of half its size; 3: and one of a quarter."""
 
     @property
     def preset(self) -> str:
@@ -70,7 +73,7 @@ class Shape:
     @property
     def stride(self) -> int:
         """What height and width of an image are multiples of."""
-        return STRIDES[self.scales - 1]
+        return STRIDES[self.scales]
 
 
 def _conv(
@@ -107,8 +110,10 @@ def parameters(shape: Shape) -> dict[str, tuple[int, ...]]:
         found |= _conv(f"SCM{i}.main.2", half, half, 3)
         found |= _conv(f"SCM{i}.main.3", half, channels - 3, 1)
         found |= _conv(f"SCM{i}.conv", channels, channels, 1)
-    if shape.scales == 2:
+    if shape.scales > 1:
         found |= _conv("blend", 3 * w, 3, 3)
+    if shape.scales > 2:
+        found |= _conv("hint", 3, w, 3)
     return found
 
 
@@ -126,7 +131,7 @@ def shape_of(weights: Weights) -> Shape:
             blocks[int(found[1])] = max(blocks[int(found[1])], int(found[2]) + 1)
     if width < 4 or width % 2 or 0 in blocks:
         raise _misfit(["the first convolution or the encoder is missing"])
-    scales = 2 if "blend.main.0.weight" in weights else 1
+    scales = 3 if "hint.main.0.weight" in weights else 2 if "blend.main.0.weight" in weights else 1
     shape = Shape(width, (blocks[0], blocks[1], blocks[2]), scales)
     wanted = parameters(shape)
     wrong = [
@@ -274,22 +279,34 @@ class _Network:
 
     def write(self, shape: Shape) -> None:
         x = self.g.image("image")
-        change, at_half, _ = self.change(x, shape)
-        if shape.scales == 2:
-            small = self.fixed(x, "halve", HALVE)
-            coarse, _, features = self.change(small, shape)
-            measure = self.conv(self.concat(at_half, features), "blend", relu=False)
-            other = self.g.node("Add", [coarse, self.fixed(change, "halve_minus", -HALVE)])
-            other = self.fixed(self.g.node("Mul", [measure, other]), "double", DOUBLE, transpose=True)
-            change = self.g.node("Add", [change, other])
-        self.g.result("deblurred", self.g.node("Add", [change, x]))
+        self.g.result("deblurred", self.g.node("Add", [self.change(x, shape, shape.scales)[0], x]))
 
-    def change(self, x: str, shape: Shape) -> tuple[str, str, str]:
-        """What the network adds to an image, and the decoder's features at the levels 1/2 and 1."""
+    def change(self, x: str, shape: Shape, scales: int) -> tuple[str, str]:
+        """What the network adds to an image, looking at it at so many scales, and the decoder's features at
+        level 1."""
+        if scales == 1:
+            _, features = self.features(x, shape)
+            return self.conv(features, "feat_extract.5", relu=False), features
+        coarse, below = self.change(self.fixed(x, "halve", HALVE), shape, scales - 1)
+        hint = None
+        if shape.scales > 2:
+            hint = self.conv(self.fixed(coarse, "double", DOUBLE, transpose=True), "hint", relu=False)
+        at_half, features = self.features(x, shape, hint)
+        change = self.conv(features, "feat_extract.5", relu=False)
+        measure = self.conv(self.concat(at_half, below), "blend", relu=False)
+        other = self.g.node("Add", [coarse, self.fixed(change, "halve_minus", -HALVE)])
+        other = self.fixed(self.g.node("Mul", [measure, other]), "double", DOUBLE, transpose=True)
+        return self.g.node("Add", [change, other]), features
+
+    def features(self, x: str, shape: Shape, hint: str | None = None) -> tuple[str, str]:
+        """The decoder's features at the levels 1/2 and 1."""
         n1, n2, n4 = shape.blocks
         half = self.resize(x, 0.5)
         quarter = self.resize(half, 0.5)
-        res1 = self.blocks(self.conv(x, "feat_extract.0"), "Encoder.0", n1)
+        first = self.conv(x, "feat_extract.0", relu=hint is None)
+        if hint is not None:
+            first = self.g.node("Relu", [self.g.node("Add", [first, hint])])
+        res1 = self.blocks(first, "Encoder.0", n1)
         down = self.fam(self.conv(res1, "feat_extract.1", stride=2), self.scm(half, "SCM2"), "FAM2")
         res2 = self.blocks(down, "Encoder.1", n2)
         down = self.fam(self.conv(res2, "feat_extract.2", stride=2), self.scm(quarter, "SCM1"), "FAM1")
@@ -301,4 +318,4 @@ class _Network:
         at_half = self.blocks(self.conv(self.concat(z, skip2), "Convs.0"), "Decoder.1", n2)
         z = self.conv(at_half, "feat_extract.4", stride=2, transpose=True)
         z = self.blocks(self.conv(self.concat(z, skip1), "Convs.1"), "Decoder.2", n1)
-        return self.conv(z, "feat_extract.5", relu=False), at_half, z
+        return at_half, z

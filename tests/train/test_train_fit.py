@@ -212,7 +212,7 @@ def test_an_exported_model_starts_a_run(tmp_path: Path, tree: Path) -> None:
         torch.testing.assert_close(run.trainer.net.eval()(x)[-1], net(x)[-1])
 
 
-def test_a_network_of_one_scale_starts_one_of_two(tmp_path: Path, tree: Path) -> None:
+def test_a_network_of_fewer_scales_starts_one_of_more(tmp_path: Path, tree: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs onnx (extra `train`)")
     from train.export import to_onnx
     from train.model import lively_init
@@ -235,6 +235,9 @@ def test_a_network_of_one_scale_starts_one_of_two(tmp_path: Path, tree: Path) ->
     assert (net.blend.main[0].weight != 0).any()
     with pytest.raises(RecipeError, match="2 scales"):
         begun(double, 1)
+    triple = begun(double, 3).trainer.net
+    assert (triple.blend.main[0].weight == net.blend.main[0].weight).all()
+    assert (triple.hint.main[0].weight == 0).all()
 
 
 def out_of_focus(sharp: np.ndarray) -> np.ndarray:

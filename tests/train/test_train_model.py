@@ -128,8 +128,22 @@ def test_two_scales_begin_as_half_of_either() -> None:
     torch.testing.assert_close(result[inner], (fine[2] + 0.5 * wanted)[inner], atol=1e-5, rtol=0)
     two(x)[2].square().mean().backward()
     assert float(two.blend.main[0].weight.grad.abs().max()) > 0.0
-    with pytest.raises(ValueError, match="1 or 2"):
-        MIMOUNet(8, 1, scales=3)
+
+
+def test_three_scales_tell_each_other() -> None:
+    """Without hints, two of them are as a network of two on half the image; and hints are taught."""
+    two = lively_init(MIMOUNet(8, 1, scales=2), seed=3).eval()
+    three = MIMOUNet(8, 1, scales=3).eval()
+    three.load_state_dict(two.state_dict(), strict=False)
+    x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+    half = F.avg_pool2d(x, 2)
+    with torch.no_grad():
+        _, _, _, change = three.change(half, half[..., ::2, ::2], half[..., ::4, ::4], 2)
+        torch.testing.assert_close(change, two(half)[2] - half)
+    three(x)[2].square().mean().backward()
+    assert float(three.hint.main[0].weight.grad.abs().max()) > 0.0
+    with pytest.raises(ValueError, match="1, 2 or 3"):
+        MIMOUNet(8, 1, scales=4)
 
 
 def test_lively_weights_follow_the_seed() -> None:

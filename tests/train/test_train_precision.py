@@ -23,7 +23,7 @@ from train.export import to_onnx  # noqa: E402
 from train.interpret import Program  # noqa: E402
 from train.model import MIMOUNet, lively_init  # noqa: E402
 from train.precision import check, half, int8  # noqa: E402
-from train.quantize import Layer, quantizable, quantized_weights, to_int8  # noqa: E402
+from train.quantize import SIZES, Layer, quantizable, quantized_weights, to_int8  # noqa: E402
 from train.sensitivity import Row, as_csv, as_markdown, as_text, within_budget  # noqa: E402
 from train.tiles import Tiles, read_tiles  # noqa: E402
 from train.weights import load_weights  # noqa: E402
@@ -55,13 +55,14 @@ def tiles(pairs: Path) -> Tiles:
     return read_tiles(pairs, 2, 48)
 
 
-def test_two_scales_end_in_float() -> None:
-    """What reads an image, and what is added to one, at either scale."""
-    model = to_onnx(lively_init(MIMOUNet(8, 1, scales=2), seed=3).eval())
+@pytest.mark.parametrize("scales", [2, 3])
+def test_every_scale_ends_in_float(scales: int) -> None:
+    """What reads an image, and what is added to one, at any scale."""
+    model = to_onnx(lively_init(MIMOUNet(8, 1, scales=scales), seed=3).eval())
     names = [layer.name for layer in quantizable(model)]
     assert len(names) == len(set(names))
     single = {layer.name for layer in quantizable(to_onnx(MIMOUNet(8, 1).eval()))}
-    assert set(names) == single | {f"{name} at half size" for name in single}
+    assert set(names) == {f"{name}{size}" for name in single for size in SIZES[:scales]}
 
 
 def runtime(model: onnx.ModelProto, image: torch.Tensor) -> np.ndarray:
@@ -267,10 +268,10 @@ def test_what_cannot_be_had_is_not_written(
 
 
 def test_tiles_come_from_pairs_and_from_photographs(tmp_path: Path, pairs: Path) -> None:
-    found = read_tiles(pairs, 3, 40)
+    found = read_tiles(pairs, 3, 50)
     assert len(found.pairs) == 3
-    assert all(x.shape == (3, 40, 40) for x in found.inputs)
-    again = read_tiles(pairs, 3, 40)
+    assert all(x.shape == (3, 48, 48) for x in found.inputs), "multiples of every network's stride"
+    again = read_tiles(pairs, 3, 50)
     assert all(torch.equal(a, b) for a, b in zip(found.inputs, again.inputs, strict=True))
     photo = tmp_path / "photos"
     photo.mkdir()

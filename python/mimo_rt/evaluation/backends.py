@@ -154,7 +154,7 @@ class _OnnxRuntime:
         self._ensemble = ensemble
         metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         told = metadata.get("mimo_rt.stride")
-        self._stride = next((stride for stride in STRIDES if str(stride) == told), STRIDES[0])
+        self._stride = next((stride for stride in STRIDES.values() if str(stride) == told), STRIDES[1])
         self.model = ModelFacts(_name(model), _sha256(path), metadata.get("mimo_rt.preset", ""), metadata)
         self.facts = {"runtime": f"onnxruntime {ort.__version__}", "threads": threads or "all"}
 

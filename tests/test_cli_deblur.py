@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import mimo_rt
 from mimo_rt import image_io
 from mimo_rt.cli import UsageError, main
 from mimo_rt.cli.deblur import plan_jobs
+from mimo_rt.cli.outcome import Outcome
+from mimo_rt.errors import make
 
 
 @pytest.fixture
@@ -318,3 +321,144 @@ def test_plans_of_jobs(folder: Path) -> None:
     assert pairs(["x/a.jpg"], format="png") == [("x/a.jpg", "x/a.deblurred.png")]
     assert pairs(["a.jpg"], format="jpg") == [("a.jpg", "a.deblurred.jpg")]
     assert pairs(["noending"]) == [("noending", "noending.deblurred")]
+
+
+def test_two_photos_are_not_taken_for_in_and_out_in_silence(folder: Path, deblur: Any) -> None:
+    before = Path("photo.jpg").read_bytes()
+    code, _, err = deblur("photo.png", "photo.jpg")
+    assert code == 1
+    assert "to deblur both, give -o FOLDER" in err
+    assert Path("photo.jpg").read_bytes() == before
+
+
+def test_names_that_are_too_long(folder: Path, deblur: Any) -> None:
+    long = "x" * 250 + ".png"
+    shutil.copy("photo.png", long)
+    for arguments in ((long,), ("y" * 300 + ".png",), ("photo.png", "z" * 300 + ".png")):
+        code, _, err = deblur(*arguments)
+        assert code == 1
+        assert "File name too long" in err
+        assert err.count("mimo-rt: ") == 1
+
+
+def test_an_unwritable_place_is_found_before_the_work(
+    folder: Path, deblur: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mimo_rt.Deblurrer, "run", lambda *_, **__: pytest.fail("too late"))
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "album" not in str(path) and access(path, mode))
+    for target, why in (
+        ("photo.jpg/out.png", "photo.jpg is not a folder"),
+        ("album/new/out.png", "album cannot be written to"),
+        ("album/sub/", "album/sub cannot be written to"),
+    ):
+        code, _, err = deblur("photo.png", target)
+        assert code == 1
+        assert "cannot write" in err
+        assert why in err
+    assert not Path("album/new").exists()
+
+
+def test_a_full_disk_ends_the_batch(folder: Path, deblur: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes, **_: Any) -> None:
+        raise make(mimo_rt.ImageError, image_io.NO_SPACE, f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(image_io, "write_file", full)
+    code, out, err = deblur("album", "-o", "out", "--json", "--always")
+    assert code == 1
+    assert err.count("No space left") == 1
+    assert "0 of 2 photos done" in err
+    assert len(json.loads(out)["files"]) == 1
+
+
+def test_hidden_folders_are_left_alone_and_unreadable_ones_told(
+    folder: Path, deblur: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("album/.thumbnails").mkdir()
+    shutil.copy("photo.png", "album/.thumbnails/t.png")
+    assert [job.name for job in plan_jobs(["album"], "out", None)] == ["album/a.png", "album/sub/b.jpg"]
+    scandir = os.scandir
+
+    def closed(path: Any) -> Any:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    code, _, err = deblur("album", "-o", "out")
+    assert code == 1
+    assert "cannot read the folder album/sub: Permission denied" in err
+    assert "1 of 2 photos done" in err
+    assert tree(folder / "out") == {"a.png"}
+
+
+def test_photos_of_one_stem(folder: Path) -> None:
+    for name in ("IMG_1.HEIC", "IMG_1.JPG", "IMG_2.heic", "c.jpg", "c.png"):
+        (folder / "album" / name).write_bytes(b"")
+
+    def targets(format: str | None) -> set[str]:
+        return {
+            str(job.target.relative_to("out")) for job in plan_jobs(["album"], "out", format) if job.target
+        }
+
+    assert targets(None) == {
+        "a.png", "sub/b.jpg", "c.jpg", "c.png", "IMG_1.HEIC.jpg", "IMG_1.JPG", "IMG_2.jpg",
+    }  # fmt: skip
+    assert targets("webp") == {
+        "a.webp", "sub/b.webp", "c.jpg.webp", "c.png.webp", "IMG_1.HEIC.webp", "IMG_1.JPG.webp", "IMG_2.webp",
+    }  # fmt: skip
+
+
+def test_of_a_copied_file_nothing_is_said_that_is_not_true(folder: Path, deblur: Any) -> None:
+    Image.open("photo.png").quantize(16).save("palette.png")
+    code, out, err = deblur("palette.png", "same.png", "--strength", "0", "--json")
+    assert code == 0
+    assert Path("same.png").read_bytes() == Path("palette.png").read_bytes()
+    assert "note" not in err
+    assert "left as it was, the file was copied" in err
+    (report,) = json.loads(out)["files"]
+    assert report["copied"]
+    assert report["notes"] == []
+
+
+def test_a_report_of_no_photos(folder: Path, deblur: Any) -> None:
+    Path("bare").mkdir()
+    code, out, _ = deblur("bare", "-o", "out", "--json")
+    assert code == 1
+    assert json.loads(out)["error"] == "no photos found in bare"
+
+
+def test_a_model_that_cannot_be_had_is_in_the_report(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["deblur", "album", "-o", "out", "--json", "-m", "no-such-model"]) == 3
+    said = capsys.readouterr()
+    (report,) = json.loads(said.out)["files"]
+    assert report["error"] == said.err.splitlines()[0].removeprefix("mimo-rt: ")
+    assert report["code"]
+
+
+def test_comment_and_caption_of_a_jpeg(folder: Path, deblur: Any) -> None:
+    iptc = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x0c\x1c\x02\x78\x00\x07caption"
+    segment = b"\xff\xed" + (len(iptc) + 2).to_bytes(2, "big") + iptc
+    Image.open("photo.png").save("told.jpg", comment=b"by hand", extra=segment)
+    code, _, err = deblur("told.jpg", "--always")
+    assert code == 0
+    assert "note" not in err
+    with Image.open("told.deblurred.jpg") as image:
+        assert image.info["comment"] == b"by hand"
+        assert [data for marker, data in image.applist if marker == "APP13"] == [iptc]
+    code, _, err = deblur("told.jpg", "told.png", "--always")
+    assert "caption (IPTC) is not kept" in err
+
+
+@pytest.mark.parametrize(
+    ("model", "strength", "scale", "tip"),
+    [
+        ("mine", 1.5, 1.0, "try --scale 0.25 for long blur"),
+        ("mine", 1.0, 0.25, "try --scale 1 for short blur or --strength 1.5"),
+        ("mimo-unet-s", 1.0, 1.0, "long blur, --strength 1.5 or a larger model"),
+    ],
+)
+def test_verdicts_are_sentences(model: str, strength: float, scale: float, tip: str) -> None:
+    assert tip in Outcome(0.2, 1.0).verdict(scale, strength, model)

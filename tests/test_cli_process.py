@@ -75,6 +75,37 @@ def test_a_reader_that_goes_away(photo: NDArray[np.uint8], model_file: Path, tmp
     assert "Traceback" not in said
 
 
+def test_pipes_by_name(photo: NDArray[np.uint8], model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(photo))
+    done = run("deblur", "a.png", "/dev/stdout", "-m", str(model_file), "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert image.size == (66, 41)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("deblur a.png b.png -m MODEL 2>&-", 0, b""),
+        ("deblur a.png - -m MODEL -q >&-", 1, b"mimo-rt: a.png: cannot write to standard output"),
+        ("deblur a.png - -m MODEL -q > /dev/full", 1, b"mimo-rt: a.png: cannot write to standard output: No"),
+        ("models > /dev/full", 1, b"mimo-rt: No space left on device"),
+        ("models >&-", 1, b"mimo-rt: Bad file descriptor"),
+    ],
+)
+def test_streams_that_are_closed_or_full(
+    words: str, code: int, said: bytes, photo: NDArray[np.uint8], model_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(photo))
+    line = f"{' '.join(COMMAND)} {words}".replace("MODEL", str(model_file))
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(said)
+    assert done.stderr.count(b"\n") == (1 if said else 0)
+    assert done.stdout == b""
+    assert (tmp_path / "b.png").exists() == (code == 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

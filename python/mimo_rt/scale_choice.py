@@ -55,7 +55,8 @@ class ScaleChoice:
     def sentence(self) -> str:
         """For people, without a final stop."""
         if not self.changes:
-            return f"scale 1 ({self.megapixels:.1f} megapixels, too few to shrink)"
+            why = "too few" if self.megapixels * 1e6 < LEAST_PIXELS else "too narrow"
+            return f"scale 1 ({self.megapixels:.1f} megapixels, {why} to shrink)"
         levels = ", ".join(f"{255 * change:.2f} at {scale:g}" for scale, change in self.changes.items())
         lacks = ", ".join(
             f"{lack:.2f} at {scale:g} (limit {LACK[scale]:g})" for scale, lack in self.lacks.items()

@@ -81,12 +81,18 @@ def sentence(error: BaseException) -> str:
         return "the system is out of memory; --memory 512M bounds what mimo_rt takes"
     if isinstance(error, BrokenPipeError):
         return "whoever read the output has gone"
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else ""
+        return plain(f"{named}{error.strerror or error}")
     return plain(str(error)) or type(error).__name__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own); returns the exit code, raises SystemExit for --help
     and usage."""
+    from mimo_rt.cli.console import open_streams
+
+    open_streams()
     try:
         args = parser().parse_args(argv)
         code: int = args.func(args)
@@ -95,9 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\rmimo-rt: interrupted; nothing was left half written", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError as error:
-        # Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would complain once more when it closes stdout
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         print(f"mimo-rt: {sentence(error)}", file=sys.stderr)
         return exit_code(error)
     except (UsageError, MemoryError) as error:

@@ -15,11 +15,7 @@ from mimo_rt.untrusted import shown
 def silence() -> Iterator[None]:
     """Nothing reaches stderr meanwhile: decoders in C print there what they think of a damaged file."""
     sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # stderr is closed
-        yield
-        return
+    kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
@@ -28,6 +24,15 @@ def silence() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def open_streams() -> None:
+    """Puts something in place of streams that were closed before this process began, so that no file gets
+    their number: errors are lost then, and to write data is an error."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            setattr(sys, name, os.fdopen(handle, "r" if name == "stdin" else "w"))
 
 
 class Console:

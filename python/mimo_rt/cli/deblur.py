@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
-import stat
 import sys
 import time
 import warnings
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_rt.cli import MODEL, OK, SOME_FAILED, UsageError, exit_code, options, sentence
 from mimo_rt.cli.console import Console, ProgressBar, silence
 from mimo_rt.sizes import format_bytes
+from mimo_rt.standing import is_file, is_folder, is_special
 
 if TYPE_CHECKING:
     from mimo_rt.deblurrer import Deblurrer
@@ -118,10 +119,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 @dataclass
 class Job:
-    """One photo to do. None stands for standard input and output."""
+    """One photo to do. None stands for standard input and output. hint: what to say where the target exists.
+    error: why it cannot be done at all."""
 
     source: Path | None
     target: Path | None
+    hint: str = ""
+    error: OSError | None = None
 
     @property
     def name(self) -> str:
@@ -142,7 +146,10 @@ def run(args: argparse.Namespace) -> int:
     if any(job.target is None for job in jobs) and sys.stdout.isatty():
         raise UsageError("a picture is not written to a terminal; redirect the output or give -o FILE")
     if not jobs:
-        console.fail(f"no photos found in {', '.join(args.inputs)}")
+        text = f"no photos found in {', '.join(args.inputs)}"
+        console.fail(text)
+        if args.json:
+            print(json.dumps({"model": args.model, "files": [], "error": text}, indent=2))
         return SOME_FAILED
 
     with _pillow_unbounded():
@@ -167,61 +174,88 @@ def _pillow_unbounded() -> Iterator[None]:
 
 def _do_all(jobs: list[Job], args: argparse.Namespace, console: Console) -> int:
     from mimo_rt.errors import Error
+    from mimo_rt.image_io import NO_SPACE
 
     work = _Work(args, console)
-    reports, codes = [], []
+    reports: list[dict[str, Any]] = []
+    codes: list[int] = []
     for job in jobs:
         try:
             reports.append(work.do(job))
         except (Error, MemoryError) as error:
             code, text = exit_code(error), sentence(error)
-            if code == MODEL:
-                raise
-            named = text if job.source is None or job.source.name in text else f"{job.name}: {text}"
-            console.fail(named)
+            short = getattr(error, "code", None)
+            named = code == MODEL or job.source is None or job.source.name in text
+            console.fail(text if named else f"{job.name}: {text}")
             codes.append(code)
-            reports.append(
-                {"input": job.name, "output": None, "error": text, "code": getattr(error, "code", None)}
-            )
+            reports.append({"input": job.name, "output": None, "error": text, "code": short})
+            if code == MODEL or short == NO_SPACE:
+                break  # which no other photo will find otherwise
     if args.json:
         print(json.dumps({"model": args.model, **work.facts(), "files": reports}, indent=2))
     if len(jobs) > 1:
-        console.say(f"{len(jobs) - len(codes)} of {len(jobs)} photos done")
+        console.say(f"{len(reports) - len(codes)} of {len(jobs)} photos done")
     if not codes:
         return OK
+    if codes[-1] == MODEL:
+        return MODEL
     return codes[0] if len(set(codes)) == 1 and len(codes) == len(jobs) else SOME_FAILED
 
 
 def plan_jobs(inputs: list[str], output: str | None, format: str | None) -> list[Job]:
     """Which file becomes which. UsageError where that is not clear."""
+    hint = ""
     if output is None and len(inputs) == 2:
         inputs, output = inputs[:1], inputs[1]
+        hint = "; to deblur both, give -o FOLDER"
     sources = [None if text == "-" else Path(text) for text in inputs]
     suffix = f".{format}" if format else None
-    folders = [source for source in sources if source is not None and source.is_dir()]
+    folders = [source for source in sources if source is not None and is_folder(source)]
     if len(sources) == 1 and not folders:
-        return [Job(sources[0], _single_target(sources[0], output, suffix))]
+        return [Job(sources[0], _single_target(sources[0], output, suffix), hint)]
     if output is None:
         what = "a folder" if len(sources) == 1 else "several photos"
         raise UsageError(f"{what} as input needs -o FOLDER for the output")
     root = Path(output)
     if output == "-" or None in sources:
         raise UsageError("standard input and output take one photo only")
-    if root.exists() and not root.is_dir():
+    if is_file(root) or is_special(root):
         raise UsageError(f"several photos need a folder for the output, and {output} is a file")
     jobs = []
     for source in sources:
         assert source is not None
-        if source.is_dir():
-            found = _photos_in(source, root)
+        if source in folders:
+            found, unread = _photos_in(source, root)
             jobs += [Job(photo, _renamed(root / photo.relative_to(source), suffix)) for photo in found]
+            jobs += [Job(Path(str(error.filename)), root, error=error) for error in unread]
         else:
             jobs.append(Job(source, _renamed(root / source.name, suffix)))
-    targets: dict[Path | None, Job] = {}
-    for job in jobs:
-        other = targets.setdefault(job.target, job)
-        if other is not job:
-            raise UsageError(f"{other.name} and {job.name} would both become {job.target_name}")
+    return _told_apart(jobs)
+
+
+def _told_apart(jobs: list[Job]) -> list[Job]:
+    """Of photos that would become one file, as IMG_1.HEIC and IMG_1.jpg would, those that change their ending
+    keep the old one before it: IMG_1.HEIC.jpg. Names that differ in case alone are one on many disks."""
+
+    def claims() -> dict[str, list[Job]]:
+        found: dict[str, list[Job]] = {}
+        for job in jobs:
+            if job.error is None:
+                found.setdefault(job.target_name.casefold(), []).append(job)
+        return found
+
+    for sharing in claims().values():
+        for job in sharing if len(sharing) > 1 else []:
+            assert job.source is not None
+            assert job.target is not None
+            if job.target.suffix != job.source.suffix:
+                job.target = job.target.with_name(job.source.name + job.target.suffix)
+    for first, *others in claims().values():
+        if others:
+            raise UsageError(
+                f"{first.name} and {others[0].name} would both become {first.target_name}; give them to runs "
+                "of their own"
+            )
     return jobs
 
 
@@ -232,7 +266,7 @@ def _single_target(source: Path | None, output: str | None, suffix: str | None) 
         assert source is not None
         return _renamed(source.with_name(f"{source.stem}.deblurred{source.suffix}"), suffix)
     target = Path(output)
-    if target.is_dir() or output.endswith(("/", os.sep)):
+    if is_folder(target) or output.endswith(("/", os.sep)):
         if source is None:
             raise UsageError(f"standard input has no name to use in the folder {output}; give a file")
         return _renamed(target / source.name, suffix)
@@ -249,18 +283,19 @@ def _renamed(path: Path, suffix: str | None) -> Path:
     return path.with_suffix(suffix)
 
 
-def _photos_in(folder: Path, output: Path) -> list[Path]:
-    """Every photo below a folder, by name, but not what lies in the output folder; links to folders are not
-    followed."""
+def _photos_in(folder: Path, output: Path) -> tuple[list[Path], list[OSError]]:
+    """Every photo below a folder, by name, but not what lies in the output folder or is hidden, and which
+    folders could not be read; links to folders are not followed."""
     from mimo_rt.image_io.formats import is_image_name
 
     found: list[Path] = []
-    inside = output.resolve()
-    for path, folders, names in os.walk(folder):
-        here = Path(path)
-        folders[:] = sorted(name for name in folders if (here / name).resolve() != inside)
-        found += [here / name for name in sorted(names) if is_image_name(name) and not name.startswith(".")]
-    return found
+    unread: list[OSError] = []
+    inside = os.path.realpath(output)
+    for path, folders, names in os.walk(folder, onerror=unread.append):
+        shown = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in shown if os.path.realpath(Path(path, name)) != inside]
+        found += [Path(path, name) for name in sorted(names) if is_image_name(name) and name[0] != "."]
+    return found, unread
 
 
 class _Work:
@@ -324,8 +359,14 @@ class _Work:
 
         args, console = self._args, self._console
         begin = time.perf_counter()
-        if job.target is not None and not args.force and job.target.is_file():
-            raise make(ImageError, "image.exists", f"{job.target} exists already; --force overwrites it")
+        if job.error is not None:
+            text = f"cannot read the folder {job.name}: {job.error.strerror or job.error}"
+            raise make(ImageError, "image.read", text)
+        if job.target is not None:
+            if not args.force and is_file(job.target):
+                text = f"{job.target} exists already; --force overwrites it{job.hint}"
+                raise make(ImageError, "image.exists", text)
+            image_io.check_place(job.target)
         # The file is read once, so that a copy of it is of the very photo that was looked at.
         original = image_io.read_bytes(job.source, job.name) if job.source else sys.stdin.buffer.read()
         with silence():
@@ -334,20 +375,18 @@ class _Work:
         notes = picture.notes + image_io.check_writable(picture, format)
         reading = time.perf_counter() - begin
         deblurrer = self._deblurrer_for_all()
-        bound = deblurrer.memory_for(picture.height, picture.width)
-        # Pixels in and out, and once more in the four bytes a pixel that decoder and encoder take.
-        pictures = 2 * picture.pixels.nbytes + 4 * picture.height * picture.width
-        console.say(
-            f"{job.name}: {picture.width}x{picture.height} {picture.kind}; "
-            f"up to {format_bytes(bound)} for the network and about {format_bytes(pictures)} for the picture"
-        )
-        for note in notes:
-            console.say(f"{job.name}: note: {note}")
         begin = time.perf_counter()
         scale, choice = args.scale, None
         if scale == "auto":
             choice = deblurrer.choose_scale(picture.pixels)
             scale = choice.scale
+        bound = deblurrer.memory_for(*(math.ceil(side * scale) for side in (picture.height, picture.width)))
+        pictures = _bytes_beside_the_network(picture, len(original), scale, format)
+        console.say(
+            f"{job.name}: {picture.width}x{picture.height} {picture.kind}; "
+            f"up to {format_bytes(bound)} for the network and about {format_bytes(pictures)} for the picture"
+        )
+        if choice is not None:
             console.say(f"{job.name}: {choice.sentence}")
         self._say_tiles(job, picture, scale)
         with ProgressBar(job.name, quiet=args.quiet) as bar:
@@ -361,9 +400,12 @@ class _Work:
             data = original
         else:
             data = image_io.encode(picture, picture.pixels if left else sharp, format, quality=args.quality)
+        if copied:
+            notes = []  # of what a new file would have lost
+        for note in notes:
+            console.say(f"{job.name}: note: {note}")
         if job.target is None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            _to_stdout(data)
         else:
             _make_folder(job.target.parent)
             image_io.write_file(job.target, data, overwrite=args.force)
@@ -375,7 +417,7 @@ class _Work:
         verdict = outcome.verdict(scale, args.strength, args.model)
         if left:
             what = "the file was copied" if copied else "its pixels were written unchanged"
-            verdict = f"{verdict}; {what} (--always writes the result)"
+            verdict = f"left as it was, {what} (--always writes the result): {verdict}"
         console.say(f"{job.name}: {verdict}")
         return {
             "input": job.name,
@@ -399,6 +441,28 @@ class _Work:
         }
 
 
+def _bytes_beside_the_network(picture: Picture, file: int, scale: float, format: str) -> int:
+    """About what a run takes for the picture itself: the file, its pixels before and after, four bytes a
+    pixel for decoder and encoder, the shrunk picture before and after, and the new file."""
+    values = picture.pixels.size
+    small = 0 if scale == 1 else 2 * 4 * math.ceil(values * scale * scale)
+    new = (2 if format == "TIFF" else 1) * picture.pixels.nbytes
+    return file + 2 * picture.pixels.nbytes + 4 * picture.height * picture.width + small + new
+
+
+def _to_stdout(data: bytes) -> None:
+    from mimo_rt.errors import ImageError, make
+
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        text = f"cannot write to standard output: {error.strerror or error}"
+        raise make(ImageError, "image.write", text) from error
+
+
 def _format(job: Job, picture: Picture, wanted: str | None) -> str:
     """The format to write: as asked, else as the output's name says, else the input's."""
     from mimo_rt.errors import ImageError, make
@@ -411,7 +475,7 @@ def _format(job: Job, picture: Picture, wanted: str | None) -> str:
     named = format_of(job.target)
     if named is not None:
         return named
-    if not job.target.suffix or _is_special(job.target):
+    if not job.target.suffix or is_special(job.target):
         return written_as(picture.format)
     raise make(
         ImageError,
@@ -419,14 +483,6 @@ def _format(job: Job, picture: Picture, wanted: str | None) -> str:
         f"cannot write {job.target}: {job.target.suffix} is none of the formats {SPOKEN}; --format chooses "
         "one",
     )
-
-
-def _is_special(path: Path) -> bool:
-    """Whether a path names a device or a pipe."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
 
 
 def _make_folder(folder: Path) -> None:

@@ -39,7 +39,8 @@ class Outcome:
         hints = [other, *(["--strength 1.5"] if strength < 1.5 else [])]
         if model.startswith("mimo-unet-s"):
             hints.append("a larger model (mimo-rt models pull)")
-        return f"changed little ({said}); where it is blurred, try {', '.join(hints[:-1])} or {hints[-1]}"
+        listed = ", ".join(hints[:-1]) + (" or " if hints[1:] else "") + hints[-1]
+        return f"changed little ({said}); where it is blurred, try {listed}"
 
 
 def compare(before: Pixels, after: Pixels) -> Outcome:

@@ -11,14 +11,16 @@ extra such a file is an error; Pillow would cut 16 bits to 8 in silence.
 from mimo_rt.image_io.formats import FORMATS, format_of, is_image_name
 from mimo_rt.image_io.picture import Metadata, Picture
 from mimo_rt.image_io.read import DEFAULT_MAX_PIXELS, read, read_bytes
-from mimo_rt.image_io.replace import write_file
+from mimo_rt.image_io.replace import NO_SPACE, check_place, write_file
 from mimo_rt.image_io.write import check_writable, encode
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "FORMATS",
+    "NO_SPACE",
     "Metadata",
     "Picture",
+    "check_place",
     "check_writable",
     "encode",
     "format_of",

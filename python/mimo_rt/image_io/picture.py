@@ -15,6 +15,10 @@ class Metadata:
     """A TIFF structure, as in JPEG's APP1 after "Exif", with byte order mark first."""
     icc: bytes | None = None
     xmp: bytes | None = None
+    comment: bytes | None = None
+    """JPEG's own."""
+    iptc: list[bytes] = field(default_factory=list)
+    """JPEG: segments APP13, where captions, names and rights are (Photoshop's resources, IPTC)."""
     dpi: tuple[float, float] | None = None
     """Pixels an inch, along width and height."""
     png_chunks: list[tuple[bytes, bytes]] = field(default_factory=list)

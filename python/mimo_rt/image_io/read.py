@@ -224,6 +224,10 @@ def _metadata(image: Image.Image, kind: str, data: bytes) -> Metadata:
         if exif is None and "Raw profile type exif" in info:
             exif = image.getexif().tobytes()
     metadata.exif = exif.removeprefix(_EXIF_PREFIX) if isinstance(exif, bytes) and exif else None
+    if kind == "JPEG":
+        metadata.comment = info.get("comment") or None
+        segments: list[tuple[str, bytes]] = image.applist  # type: ignore[attr-defined]
+        metadata.iptc = [segment for marker, segment in segments if marker == "APP13"]
     return metadata
 
 

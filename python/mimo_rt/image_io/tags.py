@@ -190,7 +190,8 @@ def orientation(exif: bytes) -> int:
 
 
 def with_upright(exif: bytes) -> bytes:
-    """The very same EXIF block with its orientation tag, where it has one, set to 1; nothing else changes."""
+    """The very same EXIF block with its orientation tag, where it has one, set to 1, and without a way to its
+    second directory: the thumbnail there is of the old picture, and lies as that did."""
     header = _header(exif)
     if header is None:
         return exif
@@ -200,4 +201,7 @@ def with_upright(exif: bytes) -> bytes:
         tag, kind, count = struct.unpack_from(order + "HHI", exif, at)
         if tag == ORIENTATION and kind == SHORT and count == 1:
             struct.pack_into(order + "H", patched, at + 8, 1)
+    end = _entries(exif, order, offset).stop
+    if 8 < end <= len(exif) - 4:
+        struct.pack_into(order + "I", patched, end, 0)
     return bytes(patched)

@@ -77,8 +77,10 @@ def encode(pixels: Pixels, metadata: Metadata, effort: int) -> bytes:
     if at + (1 << 26) >= 1 << 32:
         raise make(ImageError, "image.too_large", "the picture is too large for a TIFF file (4 GB)")
     directory[273], directory[279] = longs(offsets), longs([len(data) for data in strips])
-    body = b"".join(data + b"\0" * (len(data) % 2) for data in strips)
-    return struct.pack("<2sHI", b"II", 42, at) + body + tags.serialise(directory, at)
+    parts = [struct.pack("<2sHI", b"II", 42, at)]
+    for data in strips:
+        parts += data, b"\0" * (len(data) % 2)
+    return b"".join([*parts, tags.serialise(directory, at)])
 
 
 def check_size(pixels: Pixels) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ def check_writable(picture: Picture, format: str) -> list[str]:
     metadata = picture.metadata
     if format != "PNG" and any(kind == b"cICP" for kind, _ in metadata.png_chunks):
         notes.append("its colours are not sRGB, and what they are is told in a way that only PNG holds")
+    if format != "JPEG" and (metadata.comment or metadata.iptc):
+        notes.append(f"its comment or caption (IPTC) is not kept: {spoken} holds it in other ways")
     if format == "BMP" and (metadata.exif or metadata.icc or metadata.xmp):
         notes.append("BMP holds no EXIF, colour profile or XMP")
     if format == "JPEG":
@@ -91,6 +94,11 @@ def encode(picture: Picture, pixels: Pixels, format: str, *, quality: int | None
             options["exif"] = b"Exif\0\0" + metadata.exif
         if metadata.xmp and len(metadata.xmp) <= _MAX_APP1 - 40:
             options["xmp"] = metadata.xmp
+        if metadata.comment:
+            options["comment"] = metadata.comment
+        options["extra"] = b"".join(
+            b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment for segment in metadata.iptc
+        )
     elif format == "WEBP":
         options = (
             {"lossless": True}

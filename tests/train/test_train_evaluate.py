@@ -53,12 +53,20 @@ def test_measure_gives_means_of_single_images() -> None:
     assert "| sharp | 1 | - | 100.00 | - |" in table
 
 
-def test_centre_is_the_middle_and_divisible_by_eight() -> None:
-    x = torch.arange(30.0).expand(3, 22, 30)
-    assert tuple(holdout.centre(x, None).shape) == (3, 16, 24)
-    middle = holdout.centre(x, 8)
-    assert tuple(middle.shape) == (3, 8, 8)
-    assert float(middle[0, 0, 0]) == 11.0
+def test_centre_is_the_middle_and_what_every_network_takes() -> None:
+    x = torch.arange(60.0).expand(3, 44, 60)
+    assert tuple(holdout.centre(x, None).shape) == (3, 32, 48)
+    middle = holdout.centre(x, 16)
+    assert tuple(middle.shape) == (3, 16, 16)
+    assert float(middle[0, 0, 0]) == 22.0
+
+
+def test_images_that_lose_are_counted() -> None:
+    wanted = torch.zeros(3, 8, 8)
+    images = [(torch.full((3, 8, 8), v), wanted) for v in (0.1, 0.2, 0.3, 0.4)]
+    (row,) = measure(lambda image: image * (1.02 if image[0, 0, 0] > 0.35 else 1.005), {"made": images})
+    assert row.harmed == 0.25
+    assert "| -0.17 | 25% |" in format_table([row])
 
 
 def test_photographs_of_the_splits_are_disjoint_and_licensed() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -370,3 +374,39 @@ def test_other_threads_run_meanwhile(deblurrer: mimo_rt.Deblurrer) -> None:
     done.set()
     other.join()
     assert beats >= 5
+
+
+def in_a_process(code: str, *arguments: str) -> str:
+    """What a program of its own prints, which may neither hang nor fail."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+
+
+def test_times_are_told_while_a_run_goes_on(model_file: Path) -> None:
+    """From within its progress, and by another thread that holds the interpreter meanwhile."""
+    code = """
+import sys, threading
+import numpy as np
+import mimo_rt
+deblurrer = mimo_rt.Deblurrer(sys.argv[1])
+seen = []
+def progress(_):
+    other = threading.Thread(target=lambda: seen.append(deblurrer.last_times))
+    other.start()
+    other.join()
+    seen.append(deblurrer.last_times)
+deblurrer.run(np.zeros((200, 200, 3), np.uint8), progress=progress)
+print(len(seen) >= 2)
+"""
+    assert in_a_process(code, str(model_file)) == "True"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_all_cores_are_those_that_this_process_may_use(model_file: Path) -> None:
+    code = """
+import os, sys
+import mimo_rt
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+print(mimo_rt.Deblurrer(sys.argv[1]).threads)
+"""
+    assert in_a_process(code, str(model_file)) == "1"

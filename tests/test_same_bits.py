@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -92,6 +93,36 @@ def test_a_forked_child_runs_too(engine: mimo_rt.Engine) -> None:
         child.join(5)
         child.kill()
     assert deblurrer.run(image).tobytes() == expected
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_forked_in_the_middle_of_a_run_runs_too(engine: mimo_rt.Engine) -> None:
+    """The parent's run holds a lock and half-made rows, which in the child nobody will ever finish."""
+    deblurrer = mimo_rt.Deblurrer(engine, threads=2)
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    expected = deblurrer.run(image).tobytes()
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_run_in_child, args=(deblurrer, image, there))
+    running, forked = threading.Event(), threading.Event()
+
+    def progress(_: float) -> bool:
+        running.set()
+        return forked.wait(60)
+
+    parent = threading.Thread(target=deblurrer.run, args=(image,), kwargs={"progress": progress})
+    parent.start()
+    assert running.wait(60)
+    child.start()
+    forked.set()
+    parent.join(60)
+    try:
+        assert here.poll(60), "the child hangs"
+        assert here.recv() == expected
+    finally:
+        child.join(5)
+        child.kill()
 
 
 @pytest.mark.slow

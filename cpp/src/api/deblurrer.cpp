@@ -3,6 +3,7 @@
 #include "mimo_rt/deblurrer.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include "api/pixels.hpp"
 #include "api/tiles.hpp"
 #include "core/crop.hpp"
+#include "core/process_id.hpp"
 #include "cpu/executor.hpp"
 #include "cpu/program.hpp"
 #include "cpu/thread_pool.hpp"
@@ -82,9 +84,29 @@ struct Deblurrer::State {
   DeblurrerOptions options;
   cpu::ThreadPool pool;
   std::unique_ptr<cpu::Executor> executor;
-  std::mutex mutex;
+  std::unique_ptr<std::mutex> running = std::make_unique<std::mutex>();
+  std::atomic<long> owner = process_id();
+  // Apart from `running`, which is held for as long as a run lasts: whoever asks for times, be it from within
+  // a run's progress, must not wait for its end.
+  mutable std::mutex times_mutex;
   RunTimes times;
   std::vector<double> layer_times;
+
+  // The one run at a time. A child that was forked while its parent ran has a mutex that nobody will unlock
+  // and an executor in the middle of its work: it lets go of both for good (one small leak a fork).
+  std::unique_lock<std::mutex> begin() {
+    constexpr long kRenewing = -1;
+    const long here = process_id();
+    for (long was = owner.load(); was != here; was = owner.load()) {
+      if (was != kRenewing && owner.compare_exchange_strong(was, kRenewing)) {
+        static_cast<void>(executor.release());
+        static_cast<void>(running.release());
+        running = std::make_unique<std::mutex>();
+        owner.store(here);
+      }
+    }
+    return std::unique_lock(*running);
+  }
 
   const cpu::Program& program() const { return engine.program(); }
 
@@ -157,6 +179,7 @@ struct Deblurrer::State {
   }
 
   void forget_times() {
+    const std::lock_guard lock(times_mutex);
     times = {};
     layer_times.clear();
   }
@@ -222,6 +245,7 @@ struct Deblurrer::State {
     }
     cpu::Phases phases;
     const bool finished = executor->run(source, sink, progress, phases);
+    const std::lock_guard lock(times_mutex);
     times.total += std::chrono::duration<double>(Clock::now() - start).count();
     times.input += phases.input;
     times.compute += phases.compute;
@@ -255,7 +279,7 @@ void Deblurrer::run(const ImageView& source, const MutableImageView& destination
         "model.not_an_image_network",
         "the model does not turn a 3-channel image into one of the same size; use infer for its raw output");
   }
-  const std::lock_guard lock(state_->mutex);
+  const std::unique_lock lock = state_->begin();
   state_->forget_times();
   if (options.strength == 0.0F) {
     state_->check_finite(source);
@@ -303,7 +327,7 @@ void Deblurrer::infer(const ImageView& source, const MutableImageView& destinati
                                         std::to_string(graph.values[graph.input].channels) + " in, " +
                                         std::to_string(output.channels) + " out");
   }
-  const std::lock_guard lock(state_->mutex);
+  const std::unique_lock lock = state_->begin();
   state_->forget_times();
   PlaneSource from(source, state_->program().kernels().lanes);
   PlaneSink to(destination, state_->program().kernels().lanes);
@@ -327,12 +351,12 @@ std::size_t Deblurrer::memory_for(std::int64_t height, std::int64_t width) const
 const Engine& Deblurrer::engine() const { return state_->engine; }
 int Deblurrer::threads() const { return state_->pool.threads(); }
 std::vector<double> Deblurrer::last_layer_times() const {
-  const std::lock_guard lock(state_->mutex);
+  const std::lock_guard lock(state_->times_mutex);
   return state_->layer_times;
 }
 
 RunTimes Deblurrer::last_times() const {
-  const std::lock_guard lock(state_->mutex);
+  const std::lock_guard lock(state_->times_mutex);
   return state_->times;
 }
 

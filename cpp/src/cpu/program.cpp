@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/floating_point.hpp"
 #include "cpu/tactics.hpp"
 #include "mimo_rt/error.hpp"
 
@@ -90,6 +91,19 @@ void transform_weights(const Weights& weights, int o, int i, int tile, double (&
 
 std::size_t round_up(std::size_t a, std::size_t unit) { return (a + unit - 1) / unit * unit; }
 
+// Packed weights are some times what the file holds: 64 numbers for 9 where a tile has 8x8 points, and whole
+// panels of channels. A file that would have them be far more is hostile.
+void check_growth(const Graph& g, std::size_t packed_floats) {
+  constexpr std::size_t kMostTimes = 32, kAlwaysFine = std::size_t{16} << 20;
+  std::size_t numbers = 0;
+  for (const Tensor& tensor : g.tensors) numbers += tensor.data.size() / size_of(tensor.dtype);
+  if (packed_floats / kMostTimes <= numbers || packed_floats <= kAlwaysFine) return;
+  throw ModelError("model.packed_size",
+                   "the model's weights would take " + std::to_string(packed_floats >> 18) +
+                       " MiB made ready to run, and it holds no more than " + std::to_string(numbers >> 18) +
+                       " MiB of them; it is no sound network");
+}
+
 double clock_timer(std::string_view, const std::function<void()>& run) {
   run();  // warms caches and pages
   double best = 1e30;
@@ -104,6 +118,7 @@ double clock_timer(std::string_view, const std::function<void()>& run) {
 }  // namespace
 
 Program::Program(Plan plan) : plan_(std::move(plan)) {
+  const DefaultFloatingPoint scope;
   const std::string& target = plan_.key.target;
   table_ = kernel_table(target.c_str());
   if (table_ == nullptr || !target_runs_here(target.c_str())) {
@@ -123,6 +138,7 @@ Program::Program(Plan plan) : plan_(std::move(plan)) {
     at = lay_out_node(n, at);
     tiles.push_back(nodes_[n].tile);
   }
+  check_growth(g, at);
   anchors_ = compute_anchors(g, tiles, table_->micro_rows);
   weights_ = Arena(at);
   for (std::size_t n = 0; n < nodes_.size(); ++n) {
@@ -316,8 +332,9 @@ Program::WinogradKernel Program::winograd(int tile) const {
 }
 
 void Program::tune(const Timer& given) {
-  const Timer timer = given ? given : Timer(clock_timer);
-  std::map<std::string, int> chosen;  // by kernel and shape
+  const Timer own(clock_timer);
+  const Timer& timer = given ? given : own;  // not a copy: it may hold objects of an interpreter
+  std::map<std::string, int> chosen;         // by kernel and shape
   for (std::size_t n = 0; n < nodes_.size(); ++n) {
     PackedNode& packed = nodes_[n];
     const Node& node = graph().nodes[n];

@@ -155,7 +155,12 @@ Anchors compute_anchors(const Graph& graph, std::span<const int> tiles, int micr
   a.unit = std::int64_t{1} << largest_scale(graph);
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
     if (tiles[n] == 0) {
-      if (graph.nodes[n].op == Op::conv) a.hang = std::max(a.hang, (micro_rows - 1) * graph.nodes[n].stride);
+      if (graph.nodes[n].op == Op::conv) {
+        for (const Part& part : graph.nodes[n].parts) {
+          const int column_step = graph.nodes[n].stride << std::max(0, part.shift);
+          a.hang = std::max(a.hang, (micro_rows - 1) * column_step);
+        }
+      }
       if (graph.nodes[n].op == Op::conv_transpose) a.hang = std::max(a.hang, micro_rows - 1);
       continue;
     }

@@ -11,9 +11,12 @@
 #include <thread>
 #include <vector>
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
 #endif
+
+#include "core/floating_point.hpp"
+#include "core/process_id.hpp"
 
 namespace mimo_rt::cpu {
 namespace {
@@ -28,29 +31,6 @@ void pause() {
   asm volatile("yield");
 #endif
 }
-
-long process_id() {
-#if defined(__unix__) || defined(__APPLE__)
-  return static_cast<long>(getpid());
-#else
-  return 0;
-#endif
-}
-
-// Default floating-point environment (round to nearest, denormals kept) for a scope.
-class DefaultFloatingPoint {
- public:
-  DefaultFloatingPoint() {
-    std::fegetenv(&saved_);
-    std::fesetenv(FE_DFL_ENV);
-  }
-  ~DefaultFloatingPoint() { std::fesetenv(&saved_); }
-  DefaultFloatingPoint(const DefaultFloatingPoint&) = delete;
-  DefaultFloatingPoint& operator=(const DefaultFloatingPoint&) = delete;
-
- private:
-  std::fenv_t saved_{};
-};
 
 }  // namespace
 
@@ -150,6 +130,13 @@ void ThreadPool::run_erased(int items, Erased call, const void* task) {
   }
 }
 
-int available_cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
+int available_cores() {
+#if defined(__linux__)
+  // hardware_concurrency() counts the machine's, whatever this process is bound to.
+  cpu_set_t mine;
+  if (sched_getaffinity(0, sizeof mine, &mine) == 0) return std::max(1, CPU_COUNT(&mine));
+#endif
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
 
 }  // namespace mimo_rt::cpu

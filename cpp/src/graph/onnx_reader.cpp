@@ -13,6 +13,7 @@
 #include <utility>
 #include <variant>
 
+#include "core/floating_point.hpp"
 #include "graph/limits.hpp"
 #include "graph/node_attributes.hpp"
 #include "graph/onnx_proto.hpp"
@@ -989,12 +990,14 @@ class Reader {
 }  // namespace
 
 Graph read_onnx_unfused(std::span<const std::byte> bytes, const std::filesystem::path& folder) {
+  const DefaultFloatingPoint scope;
   Graph graph = Reader(bytes, folder).read();
   validate(graph);
   return graph;
 }
 
 Graph read_onnx(std::span<const std::byte> bytes, const std::filesystem::path& folder) {
+  const DefaultFloatingPoint scope;
   Graph graph = read_onnx_unfused(bytes, folder);
   optimize(graph);
   return graph;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/program.hpp"
 #include "mimo_rt/deblurrer.hpp"
 #include "mimo_rt/error.hpp"
 #include "nets.hpp"
@@ -320,6 +321,19 @@ TEST(Deblurrer, ManyThreadsShareOneEngine) {
   }
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(wrong.load(), 0);
+}
+
+// A file of 2.4 MB that would take 268 MB of packed weights, or twice that, for every bias that it adds.
+TEST(Engine, WeightsThatWouldGrowBeyondReasonAreRefused) {
+  NetBuilder net(3);
+  const ValueId wide = net.conv({{net.image(), 0}}, 65536, 1);
+  const Graph graph = net.finish(net.conv({{wide, 0}}, 1, 3));
+  try {
+    const cpu::Program program(plan_for(graph, available_targets().front()));
+    FAIL() << "made, with " << program.packed_bytes() << " bytes";
+  } catch (const ModelError& e) {
+    EXPECT_EQ(e.code(), "model.packed_size");
+  }
 }
 
 }  // namespace

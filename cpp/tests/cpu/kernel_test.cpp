@@ -227,11 +227,23 @@ TEST(HalfPrecision, KeepsWhatItHoldsAndRoundsTheRestToNearest) {
     }
     table.narrow(wide.data(), again.data(), count);
     EXPECT_EQ(again, all);
-    for (float& value : wide) value *= 1.0001F;  // a tenth of half precision's step
-    table.narrow(wide.data(), again.data(), count);
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      if ((all[i] & 0x7fff) < 0x7bff) {
-        ASSERT_EQ(again[i], all[i]) << all[i];
+    for (const float aside : {1.0001F, 0.9999F}) {  // by a tenth of half precision's step
+      std::vector<float> near = wide;
+      for (float& value : near) value *= aside;
+      table.narrow(near.data(), again.data(), count);
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        if ((all[i] & 0x7fff) < 0x7bff) {
+          ASSERT_EQ(again[i], all[i]) << all[i] << " times " << aside;
+        }
+      }
+    }
+    // In the middle between two: to the even one.
+    std::vector<float> middle(all.size());
+    for (std::size_t i = 0; i + 1 < all.size(); ++i) middle[i] = (wide[i] + wide[i + 1]) / 2;
+    table.narrow(middle.data(), again.data(), count);
+    for (std::size_t i = 0; i + 1 < all.size(); ++i) {
+      if (all[i + 1] == all[i] + 1) {
+        ASSERT_EQ(again[i], (all[i] & 1) == 0 ? all[i] : all[i + 1]) << all[i];
       }
     }
   }

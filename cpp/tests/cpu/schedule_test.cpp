@@ -44,6 +44,15 @@ TEST(Anchors, GrowByOneRowAThreeByThreeAndScaleWithTheLevel) {
   EXPECT_EQ(anchors.lead, 5);
 }
 
+// A direct kernel loads a whole group of pixels where fewer are left, at the distance that it samples them.
+TEST(Anchors, RowsReachAsFarAsASampledGroupOfPixels) {
+  for (const int shift : {0, 1, 8}) {
+    NetBuilder net(3);
+    const Graph graph = net.finish(net.conv({{net.image(), shift}}, 3, 1));
+    EXPECT_EQ(cpu::compute_anchors(graph, tiles_of(graph), 12).hang, 11 << shift);
+  }
+}
+
 TEST(Anchors, InterpolationNeedsOneRowMoreBelow) {
   for (const int up : {1, 2}) {
     for (const Sampling how : {Sampling::nearest, Sampling::linear}) {

@@ -254,6 +254,34 @@ TEST(Passes, PartsUpsampledInTwoWaysAreTwoSums) {
   EXPECT_EQ(last.epilogue[2].kind, EpilogueKind::relu);
 }
 
+// Each convolution takes other parts at half resolution, so that no two slices of the weights are the same.
+TEST(Passes, SlicesOfSharedWeightsAreBounded) {
+  const auto bytes = [](const Graph& g) {
+    std::size_t sum = 0;
+    for (const Tensor& tensor : g.tensors) sum += tensor.data.size();
+    return sum;
+  };
+  Sketch s;
+  const ValueId a = s.conv(0, 2), low = s.conv(a, 2, 3, 2);
+  ValueId total = 0;
+  std::int32_t shared = kNone;
+  constexpr int kParts = 6, kConvolutions = 1 << kParts;
+  for (int mask = 1; mask < kConvolutions - 1; ++mask) {
+    std::vector<ValueId> parts;
+    for (int bit = 0; bit < kParts; ++bit) parts.push_back((mask >> bit & 1) != 0 ? s.copy(low, -1) : a);
+    const ValueId made = s.conv(s.concat(parts), 3, 1);
+    Node& node = s.g.nodes.back();
+    if (shared == kNone) shared = node.weights;
+    node.weights = shared;
+    total = s.sum(total, made);
+  }
+  s.g.output = total;
+  const Graph g = s.optimized();
+  EXPECT_LE(bytes(g), 2 * bytes(s.g));
+  EXPECT_GT(count(g, Op::conv), kConvolutions) << "as many are split as there is room for";
+  EXPECT_LE(difference(s.g, g, 8, 12), 1e-5);
+}
+
 TEST(Passes, NoReluMovesInFrontOfAnInterpolation) {
   Sketch s;
   const ValueId b = s.conv(0, 4, 3, 2), c = s.conv(b, 8, 3, 2);

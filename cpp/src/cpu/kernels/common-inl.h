@@ -33,15 +33,31 @@ constexpr int kMicroRows = 12;
 constexpr int kMicroRows = 6;
 #endif
 
+// To half precision, rounded to nearest even as core/half.hpp does it. Where the instruction set has no
+// conversion Highway cuts off.
+HWY_INLINE hn::Vec<DHalf> to_half(V v) {
+#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_WASM || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
+  const D d;
+  const hn::RebindToUnsigned<D> u;
+  const auto bits = hn::BitCast(u, v);
+  const auto odd = hn::And(hn::ShiftRight<13>(bits), hn::Set(u, 1));
+  const V rounded = hn::BitCast(d, hn::Add(bits, hn::Add(hn::Set(u, 0xfff), odd)));
+  // Below the smallest normal half: a multiple of 2^-24, which is what the last bit of such a sum stands for.
+  const V size = hn::Abs(v), half = hn::Set(d, 0.5F);
+  const V small = hn::CopySign(hn::Sub(hn::Add(size, half), half), v);
+  v = hn::IfThenElse(hn::Lt(size, hn::Set(d, 0x1p-14F)), small, rounded);
+#endif
+  return hn::DemoteTo(DHalf(), v);
+}
+
 // To half precision and back; the largest values are clamped to what it holds.
 template <int kCount>
 HWY_INLINE void round_to_half(V* v) {
   const D d;
-  const DHalf h;
   const V most = hn::Set(d, 65504.0F), least = hn::Set(d, -65504.0F);
 #pragma GCC unroll 16
   for (int p = 0; p < kCount; ++p) {
-    v[p] = hn::PromoteTo(d, hn::DemoteTo(h, hn::Min(hn::Max(v[p], least), most)));
+    v[p] = hn::PromoteTo(d, to_half(hn::Min(hn::Max(v[p], least), most)));
   }
 }
 

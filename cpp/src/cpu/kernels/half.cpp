@@ -17,8 +17,7 @@ void narrow(const float* from, std::uint16_t* to, std::ptrdiff_t count) {
   const D d;
   const DHalf h;
   auto* out = reinterpret_cast<hwy::float16_t*>(to);
-  for (std::ptrdiff_t i = 0; i < count; i += kLanes)
-    hn::StoreU(hn::DemoteTo(h, hn::LoadU(d, from + i)), h, out + i);
+  for (std::ptrdiff_t i = 0; i < count; i += kLanes) hn::StoreU(to_half(hn::LoadU(d, from + i)), h, out + i);
 }
 
 void widen(const std::uint16_t* from, float* to, std::ptrdiff_t count) {

@@ -19,7 +19,9 @@ struct Channels {
 
 class Splitter {
  public:
-  explicit Splitter(Graph& graph) : graph_(graph), maker_(makers(graph)) {}
+  explicit Splitter(Graph& graph) : graph_(graph), maker_(makers(graph)) {
+    for (const Tensor& tensor : graph.tensors) room_ += tensor.data.size();
+  }
 
   bool run() {
     bool changed = false;
@@ -30,9 +32,10 @@ class Splitter {
       const Node& n = old[i];
       const Sampling sampling = sampling_of(n);
       const auto levels = levels_of(n, sampling);
-      // Without room for the nodes that splitting adds, the network stays as it is.
+      // Without room for the nodes that splitting adds, or for slices of weights that many nodes share, the
+      // network stays as it is.
       const bool room = graph_.nodes.size() + (old.size() - i) + levels.size() < kMaxNodes;
-      if (levels.empty() || levels.rbegin()->first == 0 || !room) {
+      if (levels.empty() || levels.rbegin()->first == 0 || !room || bytes_of(n, levels) > room_) {
         graph_.nodes.push_back(n);
       } else {
         split(n, levels, sampling);
@@ -76,6 +79,17 @@ class Splitter {
       channel = end;
     }
     return levels;
+  }
+
+  // Of the slices that splitting adds.
+  std::size_t bytes_of(const Node& n, const std::map<std::int32_t, Level>& levels) const {
+    const Tensor& from = graph_.tensors[static_cast<std::size_t>(n.weights)];
+    std::size_t bytes = 0;
+    for (const auto& [up, level] : levels)
+      if (!slices_.contains({n.weights, level.channels}))
+        for (const Channels& c : level.channels)
+          bytes += static_cast<std::size_t>(from.shape[0] * (c.end - c.begin)) * size_of(from.dtype);
+    return bytes;
   }
 
   void split(const Node& n, const std::map<std::int32_t, Level>& levels, Sampling sampling) {
@@ -141,6 +155,7 @@ class Splitter {
         to.data.insert(to.data.end(), row + static_cast<std::size_t>(c.begin) * width,
                        row + static_cast<std::size_t>(c.end) * width);
       }
+    room_ -= to.data.size();
     graph_.tensors.push_back(std::move(to));
     return at->second;
   }
@@ -148,6 +163,8 @@ class Splitter {
   Graph& graph_;
   const std::vector<std::size_t> maker_;
   const std::vector<Node>* nodes_ = nullptr;
+  std::size_t room_ =
+      0;  // bytes of slices: as many as the network has of weights, which sound ones never need
   std::map<std::pair<std::int32_t, std::vector<Channels>>, std::int32_t> slices_;
 };
 

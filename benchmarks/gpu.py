@@ -4,9 +4,10 @@
 
 Ours from 8-bit pixels of the host to 8-bit pixels of the host, and, where PyTorch is there, from a tensor
 on the GPU to a tensor on the GPU; PyTorch eager and compiled in fp32 and fp16, ONNX Runtime with CUDA, from
-a float32 tensor on the GPU to one there; trtexec on the same file by its own clock. What is missing is
-listed as skipped, with the reason. ``--device cpu`` runs what can be run on the processor, to see that the
-script is sound.
+a float32 tensor on the GPU to one there; trtexec on the same file, typed in fp16 for that row, by its own
+clock. fp32 is fp32 for all of them: TF32, which ours does not use either, is off. What is missing is listed
+as skipped, with the reason. ``--device cpu`` runs what can be run on the processor, to see that the script
+is sound.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -55,8 +57,15 @@ def ours(model: Path, backend: str, height: int, width: int, torch: Any) -> Iter
             yield f"mimo_rt {backend} {precision}, on the GPU", on_gpu
 
 
+def without_tf32(torch: Any) -> None:
+    """Has PyTorch compute fp32 in fp32."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def pytorch(model: Path, height: int, width: int, device: str, torch: Any) -> Iterator[tuple[str, Run]]:
     """Eager and compiled, channels last in fp16, as its documentation advises."""
+    without_tf32(torch)
     for precision in PRECISIONS if device == "cuda" else ("fp32",):
         network = pytorch_network(model).eval().to(device)
         x = torch.rand(1, 3, height, width, device=device)
@@ -81,7 +90,8 @@ def onnxruntime(model: Path, height: int, width: int, device: str) -> Iterator[t
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
     if provider not in ort.get_available_providers():
         raise LookupError(f"this onnxruntime has no {provider}")
-    session = ort.InferenceSession(str(model), providers=[provider])
+    strict = {"use_tf32": "0"} if device == "cuda" else {}
+    session = ort.InferenceSession(str(model), providers=[(provider, strict)])
     image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
     binding = session.io_binding()
     binding.bind_ortvalue_input(
@@ -96,16 +106,37 @@ def onnxruntime(model: Path, height: int, width: int, device: str) -> Iterator[t
     yield f"ONNX Runtime {ort.__version__} {device} fp32", run
 
 
-def trtexec(model: Path, height: int, width: int) -> tuple[float, float]:
+def trtexec(model: Path, precision: str, height: int, width: int) -> tuple[float, float]:
     """(median, minimum) of GPU compute in seconds, by its own report."""
     program = shutil.which("trtexec")
     if program is None:
         raise LookupError("trtexec is not on the PATH")
+    known = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
+    if "--noTF32" not in known:
+        raise LookupError("this trtexec has no --noTF32, and its fp32 is none")
+    # Its options come and go with its versions; TensorRT 11 knows no other networks than typed ones.
+    options = [o for o in ("--noTF32", "--stronglyTyped", "--useCudaGraph") if o in known]
     shape = f"image:1x3x{height}x{width}"
-    command = [program, f"--onnx={model}", f"--shapes={shape}", f"--minShapes={shape}"]
-    command += [f"--optShapes={shape}", f"--maxShapes={shape}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options += [f"--{kind}Shapes={shape}" for kind in ("min", "opt", "max")]
+    with tempfile.TemporaryDirectory() as folder:
+        file = typed(model, precision, Path(folder))
+        command = [program, f"--onnx={file}", f"--shapes={shape}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     return trtexec_times(done.stdout)
+
+
+def typed(model: Path, precision: str, folder: Path) -> Path:
+    """The file for TensorRT, which computes in the types that stand in it: an fp32 file as it is, or in half
+    precision."""
+    if precision == "fp32":
+        return model
+    import onnx
+
+    from mimo_rt.half import to_half
+
+    path = folder / f"{model.stem}.fp16.onnx"
+    path.write_bytes(to_half(onnx.load(str(model))).SerializeToString())
+    return path
 
 
 def trtexec_times(report: str) -> tuple[float, float]:
@@ -140,8 +171,48 @@ def candidates(
                     run()
                 runs[title] = run
         except Exception as error:  # listed: a peer that does not run here is no reason to stop
-            skipped[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
+            skipped[name] = reason(error)
     return runs, skipped
+
+
+def reason(error: Exception) -> str:
+    """In one line."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def timed(runs: dict[str, Run], rounds: int, skipped: dict[str, str]) -> list[dict[str, Any]]:
+    """All runs in every round, one after another. One that fails is listed as skipped, and no longer run."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name in [name for name in runs if name not in skipped]:
+            start = time.perf_counter()
+            try:
+                runs[name]()
+            except Exception as error:  # as above
+                skipped[name] = reason(error)
+            else:
+                seconds[name].append(time.perf_counter() - start)
+    return [
+        {"name": name, "median": statistics.median(found), "minimum": min(found)}
+        for name, found in seconds.items()
+        if name not in skipped
+    ]
+
+
+def compare(
+    model: Path, backends: Sequence[str], size: tuple[int, int], rounds: int, device: str
+) -> dict[str, Any]:
+    """Everybody's times at one (height, width), and who is left out and why."""
+    height, width = size
+    runs, skipped = candidates(model, backends, height, width, device)
+    rows = timed(runs, rounds, skipped)
+    for precision in PRECISIONS if device == "cuda" else ():
+        try:
+            median, minimum = trtexec(model, precision, height, width)
+            rows.append({"name": f"trtexec {precision}, GPU compute", "median": median, "minimum": minimum})
+        except Exception as error:  # as above
+            skipped[f"trtexec {precision}"] = reason(error)
+    return {"height": height, "width": width, "rows": rows, "skipped": skipped}
 
 
 def render(report: pages.Report) -> str:
@@ -164,23 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
     a = parser.parse_args(arguments)
-    sizes = []
-    for height, width in a.sizes:
-        runs, skipped = candidates(a.model, a.backends, height, width, a.device)
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(a.rounds):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - start)
-        rows = [{"name": n, "median": statistics.median(s), "minimum": min(s)} for n, s in seconds.items()]
-        if a.device == "cuda":
-            try:
-                median, minimum = trtexec(a.model, height, width)
-                rows.append({"name": "trtexec, GPU compute", "median": median, "minimum": minimum})
-            except LookupError as error:
-                skipped["trtexec"] = str(error)
-        sizes.append({"height": height, "width": width, "rows": rows, "skipped": skipped})
+    sizes = [compare(a.model, a.backends, size, a.rounds, a.device) for size in a.sizes]
     report = pages.made_by(a.model.name, 0)
     report |= {"rounds": a.rounds, "sizes": sizes}
     pages.tell(render(report), report, a.json)

@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import pages  # noqa: E402
-from mimo_rt import tensorrt_rtx  # noqa: E402
-from mimo_rt.gpu_shapes import RANGE, shapes_for  # noqa: E402
+from mimo_rt import _core, tensorrt_rtx  # noqa: E402
+from mimo_rt.gpu_shapes import shapes_for  # noqa: E402
+from mimo_rt.network import PRESETS  # noqa: E402
 
 if TYPE_CHECKING:
     import onnx
@@ -52,21 +53,23 @@ def render(report: pages.Report) -> str:
         [
             row["preset"],
             row["precision"],
+            row["sizes"],
             *(f"{row[kind]['bytes'] / 1e6:.1f}, {row[kind]['median']:.2f}" for kind in ("range", "tile")),
         ]
         for row in report["rows"]
     ]
-    header = ["preset", "precision", f"{RANGE.text}: MB, s", f"{TILE}x{TILE}: MB, s"]
-    return (
+    header = ["preset", "precision", "sizes", "all of them: MB, s", f"{TILE}x{TILE}: MB, s"]
+    text = (
         f"TensorRT for RTX {report['library']}, median of {ROUNDS} builds, "
         f"{pages.sentence(report).split(', on ')[1]}\n\n{pages.table(header, rows)}"
     )
+    measured = {row["preset"] for row in report["rows"]}
+    left_out = [preset for preset in PRESETS if preset not in measured]
+    return f"{text}\n\nNot measured yet: {', '.join(left_out)}." if left_out else text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     import torch
-
-    from train.model import PRESETS
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
@@ -76,12 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with torch.inference_mode():
         for preset in a.presets:
             for precision, model in exports(preset).items():
-                row: dict[str, object] = {"preset": preset, "precision": precision}
-                for kind, shapes in (("range", RANGE), ("tile", shapes_for(TILE, 4))):
+                onnx = model.SerializeToString()
+                facts = _core.describe(onnx)
+                sizes = shapes_for(None, facts["stride"], facts["halo"])
+                tile = shapes_for(TILE, facts["stride"])
+                row: dict[str, object] = {"preset": preset, "precision": precision, "sizes": sizes.text}
+                for kind, shapes in (("range", sizes), ("tile", tile)):
                     seconds = []
                     for _ in range(ROUNDS):
                         start = time.perf_counter()
-                        plan = tensorrt_rtx.build_plan(model.SerializeToString(), shapes)
+                        plan = tensorrt_rtx.build_plan(onnx, shapes)
                         seconds.append(time.perf_counter() - start)
                     row[kind] = {"bytes": len(plan), "median": statistics.median(seconds)}
                 rows.append(row)

@@ -3,7 +3,8 @@
 Each part is measured by its own script, one after another, and its reports are kept in
 benchmarks/results/PART.json. Then the tables between the marks in README.md and docs/benchmarks.md and the
 plots in docs/images are written again, from those files alone: ``--render`` does only that. Needs what
-benchmarks/requirements-peers.txt lists. Give the machine no other work.
+benchmarks/requirements-peers.txt lists, and the CUDA toolkit for gpu_registers: without it name the other
+parts. Give the machine no other work.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
     evaluation,
     gpu_plans,
+    gpu_registers,
     memory,
     models,
     pages,
@@ -45,6 +47,7 @@ RENDER: dict[str, Callable[[pages.Report], str]] = {
     "models": models.render,
     "seams": seams.render,
     "gpu_plans": gpu_plans.render,
+    "gpu_registers": gpu_registers.render,
     "roofline": roofline.render,
 }
 """Markdown of one report, by part."""
@@ -65,13 +68,14 @@ RUNS: dict[str, list[list[str]]] = {
     "models": [["models.py", "--beside", "mimo-unet-s@1", "mimo-unet"]],
     "seams": [["seams.py"]],
     "gpu_plans": [["gpu_plans.py"]],
+    "gpu_registers": [["gpu_registers.py"]],
     "roofline": [["roofline.py", "--model", "mimo-unet"], ["roofline.py", "--model", "mimo-unet-s"]],
 }
 """Scripts and options that make the reports of each part; presets stand for exported models."""
 
 PAGES = {
     "README.md": ("peers",),
-    "docs/benchmarks.md": ("models", "memory", "scaling", "parity", "seams"),
+    "docs/benchmarks.md": ("models", "memory", "scaling", "parity", "seams", "gpu_registers"),
     "docs/evaluation.md": ("evaluation",),
     "docs/gpu.md": ("gpu_plans",),
     "docs/roofline.md": ("roofline",),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,8 @@ import pytest
 from onnx_models import mimo_unet
 
 from mimo_rt import benchmarking
-from mimo_rt.benchmarking import Phases, Timing, Trace
-from mimo_rt.cli import main
+from mimo_rt.benchmarking import DeviceTimes, Phases, Timing, Trace
+from mimo_rt.cli import bench, main
 
 
 def trace_of(computes: list[float]) -> Trace:
@@ -129,6 +131,94 @@ def test_summary_section() -> None:
         "Total Host Walltime: 0.112 s",
         "Total Compute Time: 0.1 s",
     ]
+
+
+def on_gpu(compute: float, enqueue: float = 0.5) -> Timing:
+    """A run of 3 ms of copies around its compute time, and of 4 ms that the host adds."""
+    phases = Phases(0, compute + 6, 0, DeviceTimes(1, compute, 2, enqueue))
+    return Timing(100.0, 107.0 + compute, phases)
+
+
+def test_a_gpus_times_are_told_in_trtexecs_lines() -> None:
+    trace = Trace(warm_up_runs=2, warm_up=200.0, timings=(on_gpu(10), on_gpu(20)))
+    assert benchmarking.trace_lines(trace, 2)[2:] == [
+        "Average on 2 runs - GPU latency: 15 ms - Host latency: 18 ms (enqueue 0.5 ms)"
+    ]
+    lines = benchmarking.summary_lines(trace, [99])
+    assert [line.split(":")[0] for line in lines[2:]] == [
+        "Latency",
+        "Enqueue Time",
+        "H2D Latency",
+        "GPU Compute Time",
+        "D2H Latency",
+        "End-to-End Host Latency",
+        "Total Host Walltime",
+        "Total GPU Compute Time",
+    ]
+    assert lines[2].startswith("Latency: min = 13 ms, max = 23 ms, mean = 18 ms, median = 18 ms")
+    assert lines[7].startswith("End-to-End Host Latency: min = 17 ms, max = 27 ms")
+    assert lines[-1] == "Total GPU Compute Time: 0.03 s"
+
+
+def test_a_gpus_times_are_exported_under_trtexecs_keys() -> None:
+    trace = Trace(warm_up_runs=0, warm_up=0.0, timings=(on_gpu(10),))
+    assert benchmarking.times_json(trace) == [
+        {
+            "startMs": 100,
+            "endMs": 117,
+            "latencyMs": 13,
+            "enqueueMs": 0.5,
+            "h2dMs": 1,
+            "computeMs": 10,
+            "d2hMs": 2,
+            "endToEndMs": 17,
+        }
+    ]
+    found = benchmarking.summary_json(trace, [99])
+    assert (found["computeMs"]["mean"], found["endToEndMs"]["mean"]) == (10, 17)  # type: ignore[index]
+
+
+def test_times_of_some_runs_only_are_not_told() -> None:
+    trace = Trace(warm_up_runs=0, warm_up=0.0, timings=(on_gpu(10), Timing(0, 13, Phases(1, 10, 2))))
+    assert "Compute latency: 13 ms" in benchmarking.trace_lines(trace, 2)[2]
+    assert "computeMs" in benchmarking.times_json(trace)[0]
+    assert "h2dMs" not in benchmarking.times_json(trace)[0]
+
+
+def test_warnings_of_a_gpu_are_by_its_own_times() -> None:
+    def warnings(*timings: Timing) -> list[str]:
+        return benchmarking.warnings(Trace(warm_up_runs=0, warm_up=0.0, timings=timings))
+
+    assert warnings(on_gpu(10), on_gpu(10)) == []
+    assert "GPU Compute Time is unstable" in warnings(on_gpu(10), on_gpu(12))[0]
+    assert "bound by enqueue time (9 ms)" in warnings(on_gpu(10, enqueue=9))[0]
+    assert [note.split(" (")[0] for note in warnings(on_gpu(1.5))] == ["D2H Latency"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "key", "lines"),
+    [
+        ("cpu", {}, ["Selected Device: a processor", "Instruction set: name"]),
+        (
+            "tensorrt",
+            {"GPU": "a card, 9.0, 1000"},
+            ["Selected Device: a card, 9.0, 1000", "Data transfers: Enabled, 8-bit pixels in and out"],
+        ),
+        (
+            "tensorrt-rtx",
+            {},
+            ["Selected Device: a GPU; this", "Data transfers: Enabled, float32 arrays in and out"],
+        ),
+    ],
+)
+def test_the_device_is_the_one_that_computes(backend: str, key: dict[str, str], lines: list[str]) -> None:
+    said = io.StringIO()
+    facts = {"cpu": "a processor", "cores": 2, "caches": {}, "memory": None, "system": "here"}
+    info = types.SimpleNamespace(backend=backend, target="name", key=key)
+    bench._log_machine(bench._Log(said), facts, info)  # type: ignore[arg-type]
+    for line in lines:
+        assert f"[I] {line}" in said.getvalue()
+    assert ("CUDA Graph: Tried" in said.getvalue()) == (backend == "tensorrt")
 
 
 def test_warnings_name_what_is_doubtful() -> None:

@@ -3,8 +3,9 @@ options.
 
 A run has three phases: pre-processing (pixels to the network's first tensor), compute (the network) and
 post-processing (the last tensor to pixels). A band-by-band run interleaves them; the engine adds each one up,
-so phases are durations. Latency is the wall clock of the host around the whole call. All times here are
-milliseconds unless a name says otherwise.
+so phases are durations. Latency is the wall clock of the host around the whole call. Where a GPU tells its
+own times, trtexec's stand in the place of the phases: latency is then copies and computation by the GPU's
+events, and the host's clock is beside it. All times here are milliseconds unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ UNSTABLE = 2.5
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """Milliseconds of one run by the GPU's own events, summed over its tiles: copies in, computation, copies
-    out, which may overlap; and the host's time to hand the work over."""
+    """Milliseconds of one run by the GPU's own events: the copy in, computation of all tiles, the copy out;
+    and the host's time to hand the work over."""
 
     to_device: float
     compute: float
     to_host: float
     enqueue: float
+
+    @property
+    def latency(self) -> float:
+        """As trtexec has it: without what the host does before and after."""
+        return self.to_device + self.compute + self.to_host
 
 
 @dataclass(frozen=True)
@@ -150,12 +156,16 @@ QUANTITIES: dict[str, Callable[[Timing], float]] = {
 """What a performance summary tells about, in its order."""
 
 DEVICE_QUANTITIES: dict[str, Callable[[DeviceTimes], float]] = {
+    "Latency": lambda d: d.latency,
     "Enqueue Time": lambda d: d.enqueue,
     "H2D Latency": lambda d: d.to_device,
     "GPU Compute Time": lambda d: d.compute,
     "D2H Latency": lambda d: d.to_host,
 }
-"""What it tells besides, where a GPU has told its own times."""
+"""What it tells in their place where a GPU has told its own times, as trtexec has it."""
+
+END_TO_END = "End-to-End Host Latency"
+"""The host's clock around the whole call, beside `DEVICE_QUANTITIES`."""
 
 _KEYS = {
     "Latency": "latencyMs",
@@ -164,39 +174,50 @@ _KEYS = {
     "Post-processing": "postprocessingMs",
     "Enqueue Time": "enqueueMs",
     "H2D Latency": "h2dMs",
-    "GPU Compute Time": "gpuComputeMs",
+    "GPU Compute Time": "computeMs",
     "D2H Latency": "d2hMs",
+    END_TO_END: "endToEndMs",
 }
-"""The quantities in JSON."""
+"""The quantities in JSON; those of a GPU under trtexec's keys."""
+
+
+def quantities(timings: Sequence[Timing]) -> dict[str, list[float]]:
+    """What is told of these runs, by name: of the GPU where it has told of all of them, of the phases
+    otherwise."""
+    devices = [t.phases.device for t in timings if t.phases.device is not None]
+    if len(devices) < len(timings):
+        return {name: [of(t) for t in timings] for name, of in QUANTITIES.items()}
+    found = {name: [of(d) for d in devices] for name, of in DEVICE_QUANTITIES.items()}
+    return found | {END_TO_END: [t.latency for t in timings]}
 
 
 def summaries(trace: Trace, percentages: Sequence[float]) -> dict[str, Summary]:
-    """The distribution of each of `QUANTITIES`, and of `DEVICE_QUANTITIES` where every run has them."""
-    found = {name: summarize([of(t) for t in trace.timings], percentages) for name, of in QUANTITIES.items()}
-    devices = [t.phases.device for t in trace.timings if t.phases.device is not None]
-    if len(devices) == len(trace.timings):
-        for name, device in DEVICE_QUANTITIES.items():
-            found[name] = summarize([device(d) for d in devices], percentages)
-    return found
+    """The distribution of each of `quantities`."""
+    return {name: summarize(values, percentages) for name, values in quantities(trace.timings).items()}
 
 
 def trace_lines(trace: Trace, average_runs: int) -> list[str]:
     """The section `=== Trace details ===`: one line of means for every full group of `average_runs` runs."""
     lines = ["=== Trace details ===", f"Trace averages of {average_runs} runs:"]
+    told = quantities(trace.timings)
     groups = len(trace.timings) // average_runs
     for g in range(groups):
-        group = trace.timings[g * average_runs : (g + 1) * average_runs]
-
-        def mean(of: Callable[[Timing], float], group: Sequence[Timing] = group) -> float:
-            return math.fsum(map(of, group)) / len(group)
-
-        lines.append(
-            f"Average on {average_runs} runs"
-            f" - Compute latency: {mean(QUANTITIES['Compute Time']):.6g} ms"
-            f" - Host latency: {mean(QUANTITIES['Latency']):.6g} ms"
-            f" (pre-processing {mean(QUANTITIES['Pre-processing']):.6g} ms,"
-            f" post-processing {mean(QUANTITIES['Post-processing']):.6g} ms)"
-        )
+        group = slice(g * average_runs, (g + 1) * average_runs)
+        mean = {name: math.fsum(values[group]) / average_runs for name, values in told.items()}
+        line = f"Average on {average_runs} runs"
+        if END_TO_END in mean:
+            line += (
+                f" - GPU latency: {mean['GPU Compute Time']:.6g} ms"
+                f" - Host latency: {mean['Latency']:.6g} ms (enqueue {mean['Enqueue Time']:.6g} ms)"
+            )
+        else:
+            line += (
+                f" - Compute latency: {mean['Compute Time']:.6g} ms"
+                f" - Host latency: {mean['Latency']:.6g} ms"
+                f" (pre-processing {mean['Pre-processing']:.6g} ms,"
+                f" post-processing {mean['Post-processing']:.6g} ms)"
+            )
+        lines.append(line)
     return lines
 
 
@@ -209,23 +230,27 @@ def summary_lines(trace: Trace, percentages: Sequence[float]) -> list[str]:
         for p, value in s.percentiles.items():
             line += f", percentile({p:g}%) = {value:.6g} ms"
         lines.append(line)
-    compute = math.fsum(t.phases.compute for t in trace.timings)
+    told = quantities(trace.timings)
+    name = "GPU Compute Time" if END_TO_END in told else "Compute Time"
     lines.append(f"Total Host Walltime: {trace.walltime / 1000:.6g} s")
-    lines.append(f"Total Compute Time: {compute / 1000:.6g} s")
+    lines.append(f"Total {name}: {math.fsum(told[name]) / 1000:.6g} s")
     return lines
 
 
 def warnings(trace: Trace) -> list[str]:
     """What makes the figures of `trace` doubtful, in sentences; empty where nothing does."""
     found = summaries(trace, [])
+    on_gpu = END_TO_END in found
+    name = "GPU Compute Time" if on_gpu else "Compute Time"
+    compute = found[name]
     notes: list[str] = []
-    compute = found["Compute Time"]
     if compute.coefficient_of_variation > UNSTABLE:
         notes.append(
-            "Compute time is unstable, with coefficient of variation ="
-            f" {compute.coefficient_of_variation:.3g}%."
+            f"{name} is unstable, with coefficient of variation = {compute.coefficient_of_variation:.3g}%."
             " Stop other work on this machine, fix its clock frequency, or raise --duration."
         )
+    if on_gpu:
+        return notes + _device_warnings(found)
     for name, cause in (
         ("Pre-processing", "turning pixels into the network's input"),
         ("Post-processing", "turning the network's output into pixels"),
@@ -235,39 +260,35 @@ def warnings(trace: Trace) -> list[str]:
                 f"{name} is the bottleneck: {cause} takes {found[name].median:.6g} ms,"
                 f" the network {compute.median:.6g} ms (medians). The model or the image is very small."
             )
-    if "GPU Compute Time" in found:
-        gpu = found["GPU Compute Time"].median
-        if found["Enqueue Time"].median > 0.8 * gpu:
+    return notes
+
+
+def _device_warnings(found: dict[str, Summary]) -> list[str]:
+    """trtexec's, of what a GPU told."""
+    notes: list[str] = []
+    gpu, enqueue = found["GPU Compute Time"].median, found["Enqueue Time"].median
+    if enqueue > 0.8 * gpu:
+        notes.append(
+            f"Throughput may be bound by enqueue time ({enqueue:.6g} ms) rather "
+            f"than by GPU compute ({gpu:.6g} ms)."
+        )
+    for name in ("H2D Latency", "D2H Latency"):
+        if found[name].median >= gpu:
             notes.append(
-                f"Throughput may be bound by enqueue time ({found['Enqueue Time'].median:.6g} ms) rather "
-                f"than by GPU compute ({gpu:.6g} ms)."
+                f"{name} ({found[name].median:.6g} ms) is no less than GPU compute ({gpu:.6g} ms): "
+                "copies are the bottleneck."
             )
-        for name in ("H2D Latency", "D2H Latency"):
-            if found[name].median >= gpu:
-                notes.append(
-                    f"{name} ({found[name].median:.6g} ms) is no less than GPU compute ({gpu:.6g} ms): "
-                    "copies are the bottleneck."
-                )
     return notes
 
 
 def times_json(trace: Trace) -> list[dict[str, float]]:
-    """What `--exportTimes` writes: one entry a run, milliseconds since measuring began, and durations."""
+    """What `--exportTimes` writes: one entry a run, milliseconds since measuring began by the host's clock,
+    and durations. Where a GPU told its times these have trtexec's keys; when each of them began it does not
+    tell, so that trtexec's keys of starts and ends are not there."""
+    told = quantities(trace.timings)
     return [
-        {
-            "startMs": t.start,
-            "endMs": t.end,
-            "preprocessingMs": t.phases.preprocessing,
-            "computeMs": t.phases.compute,
-            "postprocessingMs": t.phases.postprocessing,
-            "latencyMs": t.latency,
-            **(
-                {_KEYS[name]: of(t.phases.device) for name, of in DEVICE_QUANTITIES.items()}
-                if t.phases.device is not None
-                else {}
-            ),
-        }
-        for t in trace.timings
+        {"startMs": t.start, "endMs": t.end, **{_KEYS[name]: values[i] for name, values in told.items()}}
+        for i, t in enumerate(trace.timings)
     ]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mimo_rt.deblurrer import Deblurrer
-    from mimo_rt.engine import Engine
+    from mimo_rt.engine import Engine, EngineInfo
 
 DEFAULT_MODEL = "mimo-unet-s"
 DEFAULT_SHAPE = (720, 1280)
@@ -34,17 +34,28 @@ DEFAULT_SHAPE = (720, 1280)
 EXPLANATIONS = (
     "=== Explanations of the performance metrics ===",
     "Total Host Walltime: from the first timed query's start to the last one's end.",
-    "Total Compute Time: the sum of the compute times of all queries.",
     "Throughput: the number of timed queries divided by the Total Host Walltime.",
+    "Peak Memory: the largest resident size of the whole process so far, interpreter and images included.",
+)
+PHASES = (
+    "Total Compute Time: the sum of the compute times of all queries.",
     "Latency: the host's clock around one query, from pixels to pixels.",
     "Pre-processing: turning pixels into the network's first tensor, padding included.",
     "Compute Time: running the network.",
     "Post-processing: turning the network's last tensor into pixels, cropping included.",
-    "Enqueue Time: the host's time to hand a query's work to the GPU.",
-    "H2D Latency, GPU Compute Time, D2H Latency: by the GPU's events, summed over tiles, which overlap; on a"
-    " GPU the Compute Time is the host's clock around all of them.",
-    "Peak Memory: the largest resident size of the whole process so far, interpreter and images included.",
 )
+"""Explanations of a trace without a GPU's times."""
+DEVICE_PHASES = (
+    "Total GPU Compute Time: the sum of the GPU compute times of all queries.",
+    "Latency: H2D Latency, GPU Compute Time and D2H Latency of one query together.",
+    "Enqueue Time: the host's time to hand a query's work to the GPU.",
+    "H2D Latency, D2H Latency: the one copy of the whole image to the GPU and of the result back, by the"
+    " GPU's events.",
+    "GPU Compute Time: all of the GPU's work between the copies, by its events: turning pixels into tensors"
+    " and back, and the network, on every tile.",
+    "End-to-End Host Latency: the host's clock around one query, from pixels to pixels.",
+)
+"""Explanations of a trace with a GPU's times."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -186,7 +197,7 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     engine = _engine(args)
     engine_seconds = time.perf_counter() - start
     info = engine.info
-    _log_machine(log, facts, info.target)
+    _log_machine(log, facts, info)
     log.info(f"Engine ready in {engine_seconds:.6g} sec. ({info.origin})")
     if args.saveEngine:
         engine.save(args.saveEngine)
@@ -265,7 +276,8 @@ def _bench(args: argparse.Namespace, log: _Log) -> dict[str, object]:
     for note in notes:
         log.warn(f"* {note}")
     if args.verbose:
-        log.section(EXPLANATIONS)
+        told = benchmarking.END_TO_END in benchmarking.quantities(trace.timings)
+        log.section([*EXPLANATIONS, *(DEVICE_PHASES if told else PHASES)])
     else:
         log.info("Explanations of the performance metrics are printed with --verbose.")
     if args.exportTimes:
@@ -330,10 +342,8 @@ def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] |
     log.info(f"Save engine: {args.saveEngine or ''}")
     log.info(f"Load engine: {args.loadEngine or ''}")
     log.info("=== System Options ===")
-    log.info(f"Backend: {'CPU' if args.backend in ('auto', 'cpu') else args.backend}")
-    if args.backend == "tensorrt":
-        log.info("CUDA Graph: Enabled where the plan can be captured")
-        log.info("Data transfers: Enabled, float32 images in and out")
+    backend = "CPU" if args.backend in ("auto", "cpu") else args.backend
+    log.info(f"Backend: {'of the plan' if args.loadEngine else backend}")
     log.info(f"Threads: {args.threads or 'all cores'}")
     log.info("=== Inference Options ===")
     log.info(f"Input inference shape: {height}x{width}, 8-bit pixels")
@@ -353,12 +363,22 @@ def _log_options(args: argparse.Namespace, log: _Log, image: NDArray[np.uint8] |
     log.info(f"Export output to JSON file: {args.exportOutput or ''}")
 
 
-def _log_machine(log: _Log, facts: dict[str, Any], target: str) -> None:
+def _log_machine(log: _Log, facts: dict[str, Any], info: EngineInfo) -> None:
+    from mimo_rt.engine import GPU_BACKENDS
     from mimo_rt.sizes import format_bytes
 
     log.info("=== Device Information ===")
-    log.info(f"Selected Device: {facts['cpu']}")
-    log.info(f"Instruction set: {target}")
+    if info.backend in GPU_BACKENDS:
+        log.info(f"Selected Device: {info.key.get('GPU', 'a GPU; this backend does not tell which')}")
+        log.info(f"Library: {info.target}")
+        if info.backend == "tensorrt":
+            log.info("CUDA Graph: Tried; whether the plan was captured is not told")
+        pixels = "8-bit pixels" if info.backend == "tensorrt" else "float32 arrays"
+        log.info(f"Data transfers: Enabled, {pixels} in and out")
+        log.info(f"Processor: {facts['cpu']}")
+    else:
+        log.info(f"Selected Device: {facts['cpu']}")
+        log.info(f"Instruction set: {info.target}")
     log.info(f"Cores: {facts['cores']}")
     if facts["caches"]:
         log.info("Caches: " + ", ".join(f"{level} {format_bytes(n)}" for level, n in facts["caches"].items()))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import mimo_rt
 from mimo_rt.array_runner import ArrayRunner, ImageRun
 from mimo_rt.padding import Float
+from mimo_rt.tile_choice import choose_tile
 
 Image = NDArray[Any]
 
@@ -27,6 +28,7 @@ class OnCpu:
         self.stride, self.halo = engine.info.stride, engine.info.halo
         self.smallest, self.largest = (smallest, smallest), (largest, largest)
         self.seen: set[tuple[int, int]] = set()
+        self.batch = 1
         self.device_times: dict[str, float] = {}
         self.takes_pixels = False
 
@@ -99,6 +101,45 @@ def test_larger_images_run_in_exact_tiles(direct: mimo_rt.Engine, size: tuple[in
     assert made.tiles_for(*size)[3] > 1
     assert max(max(seen) for seen in network.seen) <= network.largest[0]
     assert difference(found, mimo_rt.Deblurrer(direct).run(image)) == 0
+
+
+def test_tiles_are_chosen_within_the_memory(direct: mimo_rt.Engine) -> None:
+    network = OnCpu(direct, 4, 400)
+    least = 2 * direct.info.halo + 8
+    image = random(least + 60, least + 90, 3, np.uint8)
+    for tiles in ("none", "chosen"):
+        bound = (least + 20) * (least + 30) * 1000
+        made = runner(network, tiles=tiles, memory=bound)
+        network.seen.clear()
+        found = np.empty_like(image)
+        made.run(image, found)
+        assert made.tiles_for(*image.shape[:2])[3] > 1
+        assert network.seen == {made.tiles_for(*image.shape[:2])[:2]}
+        assert made.memory_for(*image.shape[:2]) <= bound
+        assert difference(found, mimo_rt.Deblurrer(direct).run(image)) == 0
+    assert runner(network, tiles="chosen").tiles_for(*image.shape[:2])[3] == 1
+    assert runner(network, tiles="chosen", memory=1 << 40).tiles_for(*image.shape[:2])[3] == 1
+
+
+def test_the_choice_is_that_of_the_cpu(direct: mimo_rt.Engine) -> None:
+    """Against every size of a tile: none of those that fit computes less."""
+    halo, stride = 8, 4
+    for padded in ((64, 96), (100, 40), (48, 48)):
+        for bound in (24 * 24, 32 * 40, 60 * 60, 1 << 20):
+
+            def fits(tile: tuple[int, int], most: int = bound) -> bool:
+                return tile[0] * tile[1] <= most
+
+            found = choose_tile(padded, halo, stride, fits)
+            costs = {}
+            for height in range(20, padded[0] + 1, 4):
+                for width in range(20, padded[1] + 1, 4):
+                    if height * width <= bound:
+                        tile, rows, columns = mimo_rt._core.plan_tiles(padded, (height, width), halo, stride)
+                        costs[tile] = len(rows) * len(columns) * tile[0] * tile[1]
+            assert found is not None
+            assert costs[found] == min(costs.values())
+    assert choose_tile((64, 96), halo, stride, lambda tile: False) is None
 
 
 def test_small_images_are_padded_to_the_smallest(direct: mimo_rt.Engine) -> None:

@@ -4,6 +4,7 @@ compiled from the real header, and our real library, where it was built, against
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import gc
 import importlib
 import json
@@ -27,18 +28,15 @@ from benchmarks import gpu_acceptance
 from mimo_rt import dlpack, tensorrt
 from mimo_rt.cli import main
 from mimo_rt.gpu_core import Order
-from mimo_rt.gpu_shapes import Shapes
+from mimo_rt.gpu_shapes import RANGE, Shapes, shapes_for
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / "data"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compiles shared libraries as on Linux")
 
-REAL = (
-    sorted(Path(os.environ["MIMO_RT_TENSORRT"]).glob("libmimo_rt_tensorrt*.so"))
-    if os.environ.get("MIMO_RT_TENSORRT")
-    else []
-)
-"""Our library, for the tests that need it: built with MIMO_RT_TENSORRT=ON in the folder of that name."""
+REAL = sorted(tensorrt._folder_of_ours().glob("libmimo_rt_tensorrt*.so"))
+"""Our library, for the tests that need it: built with MIMO_RT_TENSORRT=ON, in the folder that the variable of
+that name tells, or in the installed package, as wheels have it."""
 
 
 def compiled(target: Path, source: Path | str) -> Path:
@@ -166,6 +164,138 @@ def test_a_plan_of_another_version_or_gpu_is_built_again(
     assert caught.value.code == "plan.other_conditions"
 
 
+def test_builds_and_cuda_are_conditions(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mimo_rt.build(model_file, backend="tensorrt").info.key["CUDA"] == "13.0"
+    monkeypatch.setenv("FAKE_TENSORRT_BUILD", "11")
+    info = mimo_rt.build(model_file, backend="tensorrt").info
+    assert info.origin == "built: TensorRT 10.16.2, not 10.16.2.11"
+    assert info.target == "TensorRT 10.16.2.11"
+
+
+def test_a_cached_plan_that_is_refused_is_built_again_once(
+    fake: ctypes.CDLL, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (70, 80, 3), np.uint8)
+    monkeypatch.setenv("FAKE_TENSORRT_OLD", "1")
+    mimo_rt.build(model_file, backend="tensorrt").save(tmp_path / "old.plan")
+    monkeypatch.delenv("FAKE_TENSORRT_OLD")
+    with pytest.raises(mimo_rt.PlanError, match="older library"):
+        mimo_rt.Deblurrer(tmp_path / "old.plan")  # a file is nothing to build from
+    engine = mimo_rt.build(model_file, backend="tensorrt")
+    assert engine.info.origin == "cache hit"
+    assert (mimo_rt.Deblurrer(engine).run(image) == 255 - image).all()
+    assert engine.info.origin == "built: the cached plan was refused: the plan is of an older library"
+    fresh = mimo_rt.build(model_file, backend="tensorrt")
+    assert (mimo_rt.Deblurrer(fresh).run(image) == 255 - image).all()
+    assert fresh.info.origin == "cache hit"  # what was built anew was kept
+    monkeypatch.setenv("FAKE_TENSORRT_FAILS", "load")
+    broken = mimo_rt.build(model_file, backend="tensorrt")
+    for _ in range(2):
+        with pytest.raises(mimo_rt.PlanError, match="load fails"):
+            mimo_rt.Deblurrer(broken)
+
+
+def test_progress_of_a_build_and_its_end(fake: ctypes.CDLL, model_file: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    options: dict[str, Any] = {"backend": "tensorrt", "cache": False}
+    mimo_rt.build(model_file, progress=lambda *step: told.append(step), **options)
+    assert told == [("Building engine", step, 3) for step in range(3)]
+    with pytest.raises(mimo_rt.BackendError, match="ended") as caught:
+        mimo_rt.build(model_file, progress=lambda phase, step, steps: step < 1, **options)
+    assert caught.value.code == "backend.cancelled"
+
+    def interrupted(phase: str, step: int, steps: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mimo_rt.build(model_file, progress=interrupted, **options)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_ctypes_loses_ends_the_build(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_given: object) -> int:
+        raise KeyboardInterrupt
+
+    made = tensorrt._Progress
+    monkeypatch.setattr(tensorrt, "_Progress", lambda _tell: made(interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        mimo_rt.build(model_file, backend="tensorrt")
+
+
+def test_infer_hands_over_batches(fake: ctypes.CDLL, model_file: Path) -> None:
+    x = np.random.default_rng(2).random((19, 3, 64, 64), np.float32)
+    for batch, at_once in ((1, 4), (4, 8)):
+        engine = mimo_rt.build(model_file, backend="tensorrt", tile=64, batch=batch)
+        fake.fake_most_at_once()
+        assert np.abs(engine.infer(x) - (1 - x)).max() < 1e-6
+        assert fake.fake_most_at_once() == at_once
+
+
+def test_a_range_holds_two_halos_and_something_between(fake: ctypes.CDLL, model_file: Path) -> None:
+    for stride, halo in ((4, 76), (4, 580), (8, 832), (32, 300)):
+        shapes = shapes_for(None, stride, halo)
+        assert all(side % stride == 0 for size in dataclasses.astuple(shapes) for side in size)
+        assert min(shapes.largest) >= 2 * halo + 512
+        assert shapes.largest >= RANGE.largest
+        assert shapes.smallest <= shapes.best <= shapes.largest
+    assert shapes_for(None, 4, 76) == RANGE
+    assert mimo_rt.build(model_file, backend="tensorrt").info.key["sizes"] == RANGE.text
+
+
+def test_a_network_that_looks_far_runs_large_images(fake: ctypes.CDLL) -> None:
+    engine = mimo_rt.build(onnx_models.mimo_unet(8, 20), backend="tensorrt")
+    assert 2 * engine.info.halo > RANGE.largest[0]
+    image = np.random.default_rng(6).integers(0, 256, (2 * engine.info.halo + 600, 70, 1), np.uint8)
+    deblurrer = mimo_rt.Deblurrer(engine)
+    assert deblurrer.tiles_for(*image.shape[:2]).count > 1
+    assert (deblurrer.run(image) == 255 - image).all()
+    small = mimo_rt.Deblurrer(mimo_rt.build(onnx_models.mimo_unet(8, 20), backend="tensorrt", tile=512))
+    with pytest.raises(mimo_rt.ImageError, match="build it with a tile of"):
+        small.run(image)
+
+
+def test_tiles_shrink_where_the_gpu_has_too_little_memory(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = mimo_rt.build(model_file, backend="tensorrt")
+    image = np.random.default_rng(7).integers(0, 256, (1200, 1300, 3), np.uint8)
+    monkeypatch.setenv("FAKE_TENSORRT_ROOM", str(600 * 700))
+    deblurrer = mimo_rt.Deblurrer(engine)
+    before = deblurrer.tiles_for(1200, 1300)
+    assert (before.height, before.width) == (1088, 1300)
+    assert (deblurrer.run(image) == 255 - image).all()
+    after = deblurrer.tiles_for(1200, 1300)
+    assert after.height * after.width <= 600 * 700
+    result = np.zeros_like(image)
+    on_gpu = mimo_rt.Deblurrer(engine)
+    on_gpu.run(OnDevice(image), out=OnDevice(result))  # type: ignore[call-overload]
+    assert (result == 255 - image).all()
+    for fixed in (
+        mimo_rt.Deblurrer(engine, tile=1024),  # as the caller said
+        mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt", tile=1024)),
+    ):
+        with pytest.raises(mimo_rt.MemoryLimitError) as caught:
+            fixed.run(image)
+        assert caught.value.code == "memory.device"
+
+
+def test_what_is_not_finite_on_the_gpu_is_an_error(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TENSORRT_NON_FINITE", "1")
+    deblurrer = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
+    for dtype, besides in (("uint8", False), ("float32", True)):
+        image: NDArray[Any] = np.zeros((64, 64, 3), dtype)
+        with pytest.raises(mimo_rt.BackendError, match="not finite: the model itself") as caught:
+            deblurrer.run(OnDevice(image), out=OnDevice(image.copy()))  # type: ignore[call-overload]
+        assert caught.value.code == "backend.non_finite"
+        assert ("the image holds NaN" in str(caught.value)) == besides
+
+
 def test_what_a_build_is_given(fake: ctypes.CDLL) -> None:
     library = tensorrt.TensorRtLibrary()
     sizes = Shapes((64, 68), (72, 76), (80, 84))
@@ -175,8 +305,11 @@ def test_what_a_build_is_given(fake: ctypes.CDLL) -> None:
     assert again == b"fake plan of 5: 64x68 72x76 80x84, batch 4, level 3, tf32 0, 8 bytes of timings"
     network = library.network(again, {"stride": 4, "halo": 8}, sizes)
     network(np.zeros((5, 3, 64, 68), np.float32))
-    slots = 2 * 2 * 4 * 3 * 4 * 64 * 68
-    assert network.memory_for(64, 68) == len(again) + (1 << 20) + slots
+    slot = 2 * 2 * 4 * 3 * 4
+    assert network.memory_for(64, 68) == len(again) + (1 << 16) + slot * 64 * 68
+    assert network.memory_for(80, 84) == len(again) + (1 << 20) + slot * 80 * 84
+    between = network.memory_for(64, 84) - len(again) - slot * 64 * 84
+    assert 1 << 16 < between < 1 << 20
     assert network.device_times == {"to_device": 1, "compute": 2, "to_host": 3, "enqueue": 4}
     assert network.layers() == '{"Layers": [{"Name": "first + relu"}]}'
 
@@ -321,6 +454,57 @@ def test_arrays_shown_by_dlpack(fake: ctypes.CDLL, model_file: Path) -> None:
         assert caught.value.code == "image.dtype"
 
 
+def test_arrays_of_subclasses_are_of_their_package(
+    fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tensor(OnDevice):
+        __module__ = "torch"
+        device = "cuda:0"
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            return self.array.shape
+
+        @property
+        def dtype(self) -> Any:
+            return self.array.dtype
+
+    class Photo(Tensor):
+        """Of a user's module."""
+
+    class Refuses(Photo):
+        """As a tensor that requires grad."""
+
+        error: Exception = RuntimeError("requires grad")
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "__cuda_array_interface__":
+                raise self.error
+            return super().__getattribute__(name)
+
+        def __init__(self, array: NDArray[Any]) -> None:
+            self.array = array
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+    stream = types.SimpleNamespace(cuda_stream=55)
+    module = types.ModuleType("torch")
+    module.cuda = types.SimpleNamespace(current_stream=lambda device: stream)  # type: ignore[attr-defined]
+    module.empty = lambda shape, dtype, device: Tensor(np.empty(shape, dtype))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", module)
+    image = np.random.default_rng(4).integers(0, 256, (64, 70, 3), np.uint8)
+    deblurrer = mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt"))
+    result: Any = deblurrer.run(Photo(image))  # type: ignore[call-overload]
+    assert (result.array == 255 - image).all()
+    assert fake.fake_stream() == 55
+    for error in (RuntimeError("requires grad"), TypeError("no such type"), KeyError("bfloat16")):
+        monkeypatch.setattr(Refuses, "error", error)
+        with pytest.raises(mimo_rt.ImageError, match="detach") as caught:
+            deblurrer.run(Refuses(image))  # type: ignore[call-overload]
+        assert caught.value.code == "image.device"
+
+
 def test_new_arrays_are_of_the_givers_kind(
     fake: ctypes.CDLL, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,7 +579,7 @@ def test_bench_tells_the_gpus_own_times(
     assert "Backend: tensorrt" in said
     found = json.loads(times.read_text())
     assert len(found) == 10
-    assert (found[0]["h2dMs"], found[0]["gpuComputeMs"], found[0]["d2hMs"]) == (1, 2, 3)
+    assert (found[0]["h2dMs"], found[0]["computeMs"], found[0]["d2hMs"]) == (1, 2, 3)
 
 
 def test_acceptance_goes_through_all_of_it(
@@ -546,7 +730,7 @@ void* createInferRuntime_INTERNAL(void* l, int32_t v) { (void)l; (void)v; return
 PARSER_STUB = "void* createNvOnnxParser_INTERNAL(void* n, void* l, int v) { return n == l && v ? n : 0; }\n"
 
 
-@pytest.mark.skipif(not REAL, reason="MIMO_RT_TENSORRT names no folder with our library")
+@pytest.mark.skipif(not REAL, reason="mimo_rt was built without its TensorRT part")
 @pytest.mark.parametrize("library", REAL, ids=lambda path: path.stem)
 class TestOurLibrary:
     """In processes of their own: a process opens one TensorRT."""
@@ -557,10 +741,11 @@ class TestOurLibrary:
         script = """
 import ctypes, sys
 class Error(ctypes.Structure): _fields_ = (("text", ctypes.c_char * 1024),)
-ours, error, version = ctypes.CDLL(sys.argv[1]), Error(), ctypes.c_int32()
+from mimo_rt.tensorrt import _Versions
+ours, error, versions = ctypes.CDLL(sys.argv[1]), Error(), _Versions()
 nvidias = sys.argv[2].encode(), sys.argv[3].encode()
-status = ours.mimo_rt_trt_open(*nvidias, ctypes.byref(version), ctypes.byref(error))
-print(status, version.value, error.text.decode())
+status = ours.mimo_rt_trt_open(*nvidias, ctypes.byref(versions), ctypes.byref(error))
+print(status, versions.tensorrt, versions.build, error.text.decode())
 if not status:
     from mimo_rt.tensorrt import _BuildOptions, _PlanInfo
     options = _BuildOptions(onnx_size=0)
@@ -592,10 +777,10 @@ if not status:
     def test_null_objects_are_errors(self, library: Path, tmp_path: Path) -> None:
         major = self.major(library)
         lines = self.call(library, tmp_path, major * 10000 + 1602).splitlines()
-        assert lines[0].startswith(f"0 {major}1602")
+        assert lines[0].startswith(f"0 {major}1602 0")
         assert lines[1].startswith("3 TensorRT cannot make a builder")
         assert lines[2].startswith("3 TensorRT cannot make a runtime")
-        assert lines[3].startswith(("0 ", "3 the GPU could not be found"))
+        assert lines[3].startswith(("0 ", "3 there is no NVIDIA driver", "3 the NVIDIA driver is too old"))
 
     @pytest.mark.parametrize("version", [8060, 100799, 90000, 120000])
     def test_other_versions_are_refused(self, library: Path, tmp_path: Path, version: int) -> None:

@@ -134,11 +134,15 @@ class FakeCuda:
     def __init__(self) -> None:
         self.memory: dict[int, Any] = {}
         self.refuse = ""
+        self.contexts = ["the caller's"]
+        self.streams = 0
 
     def __getattr__(self, name: str) -> Any:
         def call(*given: Any) -> int:
             if name == self.refuse:
                 return 2
+            if name.startswith(("cuMem", "cuStream")):
+                assert self.contexts[-1] == "primary"
             done = getattr(FakeCuda, f"do_{name}", None)
             return 0 if done is None else int(done(self, *given) or 0)
 
@@ -147,6 +151,17 @@ class FakeCuda:
     def do_cuStreamCreate(self, stream: Any, flags: int) -> None:  # noqa: N802
         assert flags == 1  # it does not wait for the default stream
         stream._obj.value = self.STREAM
+        self.streams += 1
+
+    def do_cuStreamDestroy_v2(self, stream: Any) -> None:  # noqa: N802
+        assert stream.value == self.STREAM
+        self.streams -= 1
+
+    def do_cuCtxPushCurrent_v2(self, context: Any) -> None:  # noqa: N802
+        self.contexts.append("primary")
+
+    def do_cuCtxPopCurrent_v2(self, context: Any) -> None:  # noqa: N802
+        self.contexts.pop()
 
     def do_cuMemAlloc_v2(self, address: Any, size: Any) -> None:  # noqa: N802
         room = ctypes.create_string_buffer(size.value)
@@ -237,8 +252,16 @@ def test_memory_on_the_device_is_given_back(fake: FakeCuda, model_file: Path) ->
     fake.refuse = ""
     deblurrer.run(image)
     assert len(fake.memory) == 2
+    assert fake.streams == 1
     del deblurrer
     assert not fake.memory
+    assert not fake.streams
+    assert fake.contexts == ["the caller's"]
+    FakeBuilder.fails = "load"
+    with pytest.raises(mimo_rt.PlanError):
+        mimo_rt.Deblurrer(mimo_rt.build(model_file, backend="tensorrt-rtx", tile=128, cache=False))
+    assert not fake.streams
+    assert fake.contexts == ["the caller's"]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +269,7 @@ def test_memory_on_the_device_is_given_back(fake: FakeCuda, model_file: Path) ->
     [
         ("parse", "model.refused", "conv_3: what a strange kernel"),
         ("build", "model.refused", "no kernel for it"),
-        ("load", "backend.plan", "wrong GPU"),
+        ("load", "plan.refused", "wrong GPU"),
         ("run", "backend.run", "could not run"),
     ],
 )

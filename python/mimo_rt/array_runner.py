@@ -7,9 +7,10 @@ Padding, tiles, grey, alpha, channel order, strength and rounding are those of t
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,12 +23,14 @@ from mimo_rt.device_arrays import Memory, of_host
 from mimo_rt.errors import BackendError, ImageError, MemoryLimitError, make
 from mimo_rt.padding import Float
 from mimo_rt.scale import top
+from mimo_rt.tile_choice import choose_tile
 
 CHANNELS = 3
 """Of a colour image, and of what a network takes and gives."""
 
 TILES_AT_ONCE = 4
-"""Given to the network in one call, which may overlap their copies and computation."""
+"""Given to the network in one call, which may overlap their copies and computation; two batches where those
+are more."""
 
 _LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))  # Rec. 601
 
@@ -36,7 +39,7 @@ _LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))  # Rec. 601
 class ImageRun:
     """One image through a network that takes pixels itself. tiles: (top, left, first kept row, its end, first
     kept column, its end) of each; fed: size of a tile as the network is given. progress is not told of images
-    on a device, whose work may end after the call; stream is the caller's."""
+    on a device; stream is the caller's."""
 
     source: Memory
     destination: Memory
@@ -51,9 +54,10 @@ class ImageRun:
 
 class Network(Protocol):
     """A network on some device. `smallest` and `largest`: (height, width) that it takes, multiples of the
-    stride; the same where it is of one size."""
+    stride; the same where it is of one size. `batch`: images that it computes at once."""
 
     stride: int
+    batch: int
     halo: int
     smallest: Pair
     largest: Pair
@@ -85,6 +89,7 @@ class Network(Protocol):
 
 
 NON_FINITE = "backend.non_finite"
+DEVICE_FULL = "memory.device"
 
 
 class ArrayRunner:
@@ -107,7 +112,8 @@ class ArrayRunner:
         self._network = network
         self._memory = memory
         self._ensemble = ensemble
-        self._tile = tile if tiles == "fixed" else network.largest
+        self._fixed = tile if tiles == "fixed" else None
+        self._room = 0  # bytes for tiles, once the device had less than the largest ones need
         self._halo = network.halo if halo < 0 else halo
         self._why_non_finite = why_non_finite
         self._lock = threading.Lock()
@@ -136,10 +142,8 @@ class ArrayRunner:
 
     def memory_for(self, height: int, width: int, pixel_bytes: int = CHANNELS) -> int:
         """Bytes on the device. pixel_bytes: of a pixel of the image; 0 where it lies there already."""
-        tile = self._plan(height, width)[0]
-        needed = self._network.memory_for(*self._fed(tile))
-        if self._network.takes_pixels and not self._ensemble:
-            needed += 2 * pixel_bytes * height * width  # the whole image, in and out
+        tile = self._plan(height, width, pixel_bytes)[0]
+        needed = self._needed(tile, height * width * pixel_bytes)
         if self._memory and needed > self._memory:
             raise make(
                 MemoryLimitError,
@@ -147,6 +151,12 @@ class ArrayRunner:
                 f"an image of {width}x{height} in tiles of {tile[1]}x{tile[0]} needs {needed >> 20} MiB; "
                 f"the bound is {self._memory >> 20} MiB. Set smaller tiles",
             )
+        return needed
+
+    def _needed(self, tile: Pair, image_bytes: int) -> int:
+        needed = self._network.memory_for(*self._fed(tile))
+        if self._network.takes_pixels and not self._ensemble:
+            needed += 2 * image_bytes  # the whole image, in and out
         return needed
 
     def tiles_for(self, height: int, width: int) -> tuple[int, int, int, int]:
@@ -169,13 +179,47 @@ class ArrayRunner:
         progress: Callable[[float], bool] | None = None,
     ) -> None:
         """As `_core.Deblurrer.run`."""
-        with self._lock:
+        height, width, channels = source.shape
+
+        def work() -> None:
+            self._run(source, destination, bgr, np.float32(strength), progress)
+
+        with self._lock, self._explained():
+            self._in_fitting_tiles(height, width, channels * source.dtype.itemsize, work)
+
+    @contextlib.contextmanager
+    def _explained(self, besides: str = "") -> Iterator[None]:
+        """Says why a result is not finite. besides: another reason that there may be."""
+        try:
+            yield
+        except BackendError as error:
+            if error.code != NON_FINITE:
+                raise
+            raise make(BackendError, NON_FINITE, f"{error}: {self._why_non_finite()}{besides}") from None
+
+    def _in_fitting_tiles(self, height: int, width: int, pixel_bytes: int, work: Callable[[], None]) -> None:
+        """Again in smaller tiles where the device has too little memory, unless the caller set the tiles."""
+        while True:
             try:
-                self._run(source, destination, bgr, np.float32(strength), progress)
-            except BackendError as error:
-                if error.code != NON_FINITE:
+                return work()
+            except MemoryLimitError as error:
+                if error.code != DEVICE_FULL or not self._shrink(height, width, pixel_bytes):
                     raise
-                raise make(BackendError, NON_FINITE, f"{error}: {self._why_non_finite()}") from None
+
+    def _shrink(self, height: int, width: int, pixel_bytes: int) -> bool:
+        """Bounds the memory of tiles, of this image and later ones, so that this one's become smaller. False
+        where they cannot."""
+        if self._fixed is not None:
+            return False
+        before = self._room
+        tile = self._plan(height, width, pixel_bytes)[0]
+        self._room = self._network.memory_for(*self._fed(tile)) * 3 // 4
+        try:
+            self._plan(height, width, pixel_bytes)
+        except MemoryLimitError:
+            self._room = before
+            return False
+        return True
 
     def _run(
         self,
@@ -233,8 +277,9 @@ class ArrayRunner:
         given = np.ascontiguousarray(source)
         direct = destination.flags.c_contiguous
         result = destination if direct else np.empty(destination.shape, destination.dtype)
+        size = source.shape[2] * source.dtype.itemsize
         self._network.run_image(
-            self._image_run(of_host(given), of_host(result), bgr, float(strength), progress=progress)
+            self._image_run(of_host(given), of_host(result), bgr, float(strength), size, progress=progress)
         )
         self._device_times = dict(self._network.device_times)
         if not direct:
@@ -244,24 +289,35 @@ class ArrayRunner:
     def run_on_device(
         self, source: Memory, destination: Memory, *, bgr: bool, strength: float, stream: int
     ) -> None:
-        """Pixels in the device's memory; the work is put in order with `stream`, and may go on after it."""
+        """Pixels in the device's memory. The work waits for what `stream` was given, and ends here."""
         if not self._network.takes_pixels or self._ensemble:
             raise make(
                 ImageError,
                 "image.device",
                 "arrays on a GPU are taken by backend tensorrt, and without ensemble; copy them to the host",
             )
-        with self._lock:
-            height, width, _ = source.shape
+        height, width, _ = source.shape
+
+        def work() -> None:
             self.memory_for(height, width, 0)
             self._network.run_image(
-                self._image_run(source, destination, bgr, strength, on_device=True, stream=stream)
+                self._image_run(source, destination, bgr, strength, 0, on_device=True, stream=stream)
             )
 
+        besides = ", or the image holds NaN or infinite pixels" if source.dtype == "float32" else ""
+        with self._lock, self._explained(besides):
+            self._in_fitting_tiles(height, width, 0, work)
+
     def _image_run(
-        self, source: Memory, destination: Memory, bgr: bool, strength: float, **options: Any
+        self,
+        source: Memory,
+        destination: Memory,
+        bgr: bool,
+        strength: float,
+        pixel_bytes: int,
+        **options: Any,
     ) -> ImageRun:
-        tile, rows, columns = self._plan(*source.shape[:2])
+        tile, rows, columns = self._plan(*source.shape[:2], pixel_bytes)
         tiles = [
             (y, x, first_row, end_row, first_column, end_column)
             for y, first_row, end_row in rows
@@ -280,7 +336,11 @@ class ArrayRunner:
 
     def infer(self, source: NDArray[np.float32], destination: NDArray[np.float32]) -> None:
         """(C, H, W) float32; H and W must lie between the network's smallest and largest."""
-        height, width = source.shape[1:]
+        self.infer_all(source[None], destination[None])
+
+    def infer_all(self, sources: NDArray[np.float32], destinations: NDArray[np.float32]) -> None:
+        """Likewise of (N, C, H, W)."""
+        height, width = sources.shape[2:]
         low, high = self._network.smallest, self._network.largest
         if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
             raise make(
@@ -290,16 +350,60 @@ class ArrayRunner:
                 "tiles and pads by itself",
             )
         with self._lock:
-            destination[...] = self._network(np.ascontiguousarray(source[None]))[0]
+            for first in range(0, len(sources), self._at_once):
+                part = slice(first, first + self._at_once)
+                destinations[part] = self._network(np.ascontiguousarray(sources[part]))
+
+    @property
+    def _at_once(self) -> int:
+        return max(TILES_AT_ONCE, 2 * self._network.batch)
 
     def _plan(
-        self, height: int, width: int
+        self, height: int, width: int, pixel_bytes: int = CHANNELS
     ) -> tuple[Pair, list[tuple[int, int, int]], list[tuple[int, int, int]]]:
-        stride = self._network.stride
+        """A tile's size, and the places of tiles in rows and columns."""
+        stride, most = self._network.stride, self._network.largest
         padded = (-(-height // stride) * stride, -(-width // stride) * stride)
-        most = self._network.largest
-        wanted = (min(self._tile[0], most[0]), min(self._tile[1], most[1]))
+        self._check_room_for_halos(padded)
+        tile = self._fixed or most
+        if self._fixed is None and (self._memory or self._room):
+            tile = self._chosen(padded, height, width, pixel_bytes)
+        wanted = (min(tile[0], most[0]), min(tile[1], most[1]))
         return _core.plan_tiles(padded, wanted, self._halo, stride)
+
+    def _check_room_for_halos(self, padded: Pair) -> None:
+        stride, most = self._network.stride, self._network.largest
+        halo = -(-self._halo // stride) * stride
+        least = max(2 * halo + stride, 2 * stride)
+        if any(whole > side and side < least for whole, side in zip(padded, most, strict=True)):
+            raise make(
+                ImageError,
+                "image.tile",
+                f"the plan takes {most[1]}x{most[0]} at most, and two halos of {halo} pixels leave nothing "
+                f"of such a tile; build it with a tile of {least} pixels or more, or give a smaller halo",
+            )
+
+    def _chosen(self, padded: Pair, height: int, width: int, pixel_bytes: int) -> Pair:
+        """The tile for which the least is computed twice, among those that memory allows."""
+        most = self._network.largest
+        image_bytes = height * width * pixel_bytes
+
+        def fits(tile: Pair) -> bool:
+            if tile[0] > most[0] or tile[1] > most[1]:
+                return False
+            if self._room and self._network.memory_for(*self._fed(tile)) > self._room:
+                return False
+            return not self._memory or self._needed(tile, image_bytes) <= self._memory
+
+        tile = choose_tile(padded, self._halo, self._network.stride, fits)
+        if tile is None:
+            raise make(
+                MemoryLimitError,
+                "memory.bound",
+                f"no tile of an image of {width}x{height} fits; the bound is {self._memory >> 20} MiB. Give "
+                "more memory, or build a plan of smaller tiles",
+            )
+        return tile
 
     def _fed(self, tile: Pair) -> Pair:
         """The size that the network is given for a tile: never less than its smallest."""
@@ -311,8 +415,8 @@ class ArrayRunner:
         fed = self._fed(tile)
         result = np.empty((height, width, 3), np.float32)
         places = [(row, column) for row in rows for column in columns]
-        for first in range(0, len(places), TILES_AT_ONCE):
-            chunk = places[first : first + TILES_AT_ONCE]
+        for first in range(0, len(places), self._at_once):
+            chunk = places[first : first + self._at_once]
             start = time.perf_counter()
             planes = np.empty((len(chunk), 3, *fed), np.float32)
             for plane, ((y, _, _), (x, _, _)) in zip(planes, chunk, strict=True):

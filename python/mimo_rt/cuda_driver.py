@@ -5,8 +5,10 @@ The driver is part of every NVIDIA GPU's own software; nothing has to be install
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,8 @@ class Device:
         self._check(self._cuda.cuDeviceGet(byref(device), 0), "find a GPU")
         self._check(self._cuda.cuDevicePrimaryCtxRetain(byref(context), device), "open the GPU")
         self._context = context
-        self.use()
-        self._check(self._cuda.cuStreamCreate(byref(stream), _NON_BLOCKING), "make a stream")
+        with self.current():
+            self._check(self._cuda.cuStreamCreate(byref(stream), _NON_BLOCKING), "make a stream")
         self.stream = stream.value or 0
 
     def _check(self, status: int, what: str) -> None:
@@ -62,9 +64,22 @@ class Device:
             raise make(MemoryLimitError, "memory.device", f"{text}; use smaller tiles")
         raise make(BackendError, "backend.cuda", text)
 
-    def use(self) -> None:
-        """Makes the GPU's primary context the thread's own."""
-        self._check(self._cuda.cuCtxSetCurrent(self._context), "use the GPU")
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        """The GPU's primary context is the thread's own inside, and what it was before again after. Every
+        other method, but `close`, is for inside."""
+        self._check(self._cuda.cuCtxPushCurrent_v2(self._context), "use the GPU")
+        try:
+            yield
+        finally:
+            self._cuda.cuCtxPopCurrent_v2(byref(c_void_p()))
+
+    def close(self) -> None:
+        """Gives back the stream; the last call."""
+        stream, self.stream = self.stream, 0
+        if stream:
+            with self.current():
+                self._cuda.cuStreamDestroy_v2(c_void_p(stream))
 
     def allocate(self, size: int) -> int:
         """The address of so many bytes on the device."""

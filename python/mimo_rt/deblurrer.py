@@ -188,8 +188,9 @@ class Deblurrer:
         clipped to it), where C = 1 is grey, 2 grey and alpha, 3 colour, 4 colour and alpha, any
         strides, any size from 1x1; or a Pillow image; or, where the backend is tensorrt, such an
         array on the GPU (PyTorch's, CuPy's, PyCUDA's: whatever shows itself by
-        `__cuda_array_interface__` or DLPack), which is read and written where it lies, in order with the
-        caller's stream; the work may go on after the call, and NaN is not looked for. Returns the
+        `__cuda_array_interface__` or DLPack), which is read and written where it lies, after what the
+        caller's stream was given; the call returns when it is done, and where the result is not finite
+        (a NaN in the image makes it so) raises BackendError and leaves `out` in parts. Returns the
         same kind, of the same size, type and channels; alpha is carried over untouched, grey comes
         back grey. Palette, 1-bit and CMYK images come back as RGB or RGBA, with an ImageNote warning.
         out: an array of the image's shape and dtype to put the result in; it may be the image itself.

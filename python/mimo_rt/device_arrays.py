@@ -16,6 +16,9 @@ from mimo_rt.errors import ImageError, make
 
 Strides = tuple[int, int, int]
 
+_REFUSALS = (RuntimeError, TypeError, KeyError)
+"""By PyTorch's tensors: those that require grad, and of types that the interface has no name for."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -35,7 +38,7 @@ def is_on_device(image: object) -> bool:
     try:
         if isinstance(getattr(image, "__cuda_array_interface__", None), dict):
             return True
-    except (AttributeError, TypeError, RuntimeError):
+    except (AttributeError, *_REFUSALS):
         pass
     return not isinstance(image, np.ndarray) and dlpack.device_of(image) in dlpack.CUDA
 
@@ -84,12 +87,27 @@ def of_device(image: object, *, writable: bool = False) -> Memory:
 
 
 def _shown(image: Any) -> dict[str, Any]:
-    """What an array says of itself, in the words of ``__cuda_array_interface__``."""
+    """What an array says of itself, in the words of ``__cuda_array_interface__``. ImageError where its maker
+    refuses."""
     try:
         shown: dict[str, Any] = image.__cuda_array_interface__
         return shown
     except AttributeError:
         return dlpack.shown(image)
+    except _REFUSALS as error:
+        raise make(
+            ImageError,
+            "image.device",
+            "the array on the GPU does not show its memory; detach it from its gradient, or convert it to "
+            f"uint8, uint16 or float32: {error}",
+        ) from error
+
+
+def _package(image: object) -> str:
+    """The package that an array is of, "" where it is of none that is known; subclasses, of whatever module,
+    are of their base's."""
+    modules = (kind.__module__.partition(".")[0] for kind in type(image).__mro__)
+    return next((name for name in modules if name in ("torch", "cupy", "pycuda")), "")
 
 
 def overlap(a: Memory, b: Memory) -> bool:
@@ -106,7 +124,7 @@ def overlap(a: Memory, b: Memory) -> bool:
 
 def empty_like(image: Any) -> Any:
     """A new array of the same kind, shape and type, contiguous. ImageError where its maker is not known."""
-    package = type(image).__module__.partition(".")[0]
+    package = _package(image)
     if package == "torch":
         torch = importlib.import_module("torch")
         return torch.empty(image.shape, dtype=image.dtype, device=image.device)
@@ -124,7 +142,7 @@ def empty_like(image: Any) -> Any:
 def stream_of(image: Any) -> int:
     """The stream that the caller works on: that of its package, or the one that the array names; 0, the
     default stream, where neither is known."""
-    package = type(image).__module__.partition(".")[0]
+    package = _package(image)
     if package == "torch":
         return int(importlib.import_module("torch").cuda.current_stream(image.device).cuda_stream)
     if package == "cupy":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimo_rt import _core, models
+from mimo_rt.array_runner import ArrayRunner
 from mimo_rt.core import EngineCore, Runner, make_runner
 from mimo_rt.errors import BackendError, ImageError, ModelError, PlanError, make
 
@@ -145,8 +146,11 @@ class Engine:
                 self._runner = make_runner(self._core)
             runner = self._runner
         y = np.empty((x.shape[0], channels_out, *x.shape[2:]), np.float32)
-        for source, destination in zip(x, y, strict=True):
-            runner.infer(source, destination)
+        if isinstance(runner, ArrayRunner):
+            runner.infer_all(x, y)
+        else:
+            for source, destination in zip(x, y, strict=True):
+                runner.infer(source, destination)
         return y
 
     def __repr__(self) -> str:
@@ -171,6 +175,7 @@ def build(
     fused_blocks: bool = False,
     half_images: bool = False,
     cache: bool = True,
+    progress: Callable[[str, int, int], object] | None = None,
 ) -> Engine:
     """Make an Engine from a model.
 
@@ -189,14 +194,16 @@ def build(
     each layer the fastest of these by the clock: the bits then depend on the machine that built the
     plan). On a GPU: "fp32", "fp16" or "int8", where int8 takes an int8 export. tile, optimization_level:
     of a GPU plan. The one size, or (height, width), of what it is fed, halo included, rounded up to the
-    network's stride; None for a range of sizes up to 1920x1088. batch: of a TensorRT plan of one size, how
+    network's stride; None for a range of sizes up to 1920x1088, or as much more as the
+    network's halo takes. batch: of a TensorRT plan of one size, how
     many tiles it takes at once. 0 (quick to build) to 5 (fast to run),
     None for the library's own. keep_fp32: layers of the ONNX file, by name, that stay in fp32 in a plan of
     precision "fp16"; "auto" for those that make numbers too large for it on pictures made to find them.
     fused_blocks: ResBlocks of 32 channels by a kernel of our own, of backend "tensorrt" with "fp16"; not
     known to be faster. half_images: the image goes into and out of the network in half precision, likewise;
     values in [0, 1] keep 11 bits. cache: keep the plan in the user's cache folder, and take it from there if
-    it is the very same.
+    it is the very same. progress: told the phase, its step and how many steps it has while TensorRT builds,
+    maybe from another thread; returning False ends the build. Other backends take seconds, and do not tell.
 
     Raises ModelError where the model cannot be read or is not supported, BackendError where backend,
     precision, target or tactics are not to be had here.
@@ -253,6 +260,7 @@ def build(
                     fused_blocks=fused_blocks,
                     half_images=half_images,
                     cache=cache,
+                    progress=progress,
                 )
             )
         core = _core.Engine.build(

@@ -4,9 +4,11 @@ cached, saved and sealed. What library makes and runs it is a `Library`."""
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from mimo_rt import _core
 from mimo_rt.array_runner import CHANNELS, ArrayRunner, Network
@@ -19,15 +21,20 @@ from mimo_rt.typed_onnx import KeptLayers, typed
 MOST_TILES = 64
 """In a batch."""
 
+Progress: TypeAlias = Callable[[str, int, int], object]
+"""Told a phase of a build, its step and how many it has, 0 where that is not known; False ends the build."""
+
 
 @dataclass(frozen=True)
 class Order:
-    """A plan that is wanted. onnx: typed, in the precision wanted. batch: tiles at once."""
+    """A plan that is wanted. onnx: typed, in the precision wanted. batch: tiles at once. progress: told by
+    libraries that take long."""
 
     onnx: bytes
     shapes: Shapes
     optimization_level: int | None
     batch: int = 1
+    progress: Progress | None = None
 
 
 class Library(Protocol):
@@ -42,7 +49,8 @@ class Library(Protocol):
         """Raises ModelError, BackendError."""
 
     def network(self, plan: bytes, facts: dict[str, Any], shapes: Shapes) -> Network:
-        """In a context of its own. The plan was verified. Raises BackendError, MemoryLimitError."""
+        """In a context of its own. The plan was verified. Raises PlanError where the library refuses it all
+        the same, BackendError, MemoryLimitError."""
 
 
 def build(
@@ -57,6 +65,7 @@ def build(
     fused_blocks: bool = False,
     half_images: bool = False,
     cache: bool = True,
+    progress: Progress | None = None,
 ) -> GpuCore:
     """An engine core of an ONNX file, from the cache where the very same plan is there. Raises ModelError,
     BackendError."""
@@ -72,7 +81,7 @@ def build(
         raise make(BackendError, "backend.option", "images in half precision are of the backend tensorrt")
     model = typed(source, precision, keep_fp32, fused_blocks, half_images)
     facts = _core.describe(model.given)
-    shapes = shapes_for(tile, facts["stride"])
+    shapes = shapes_for(tile, facts["stride"], facts["halo"])
     identity = {
         "backend": library.backend,
         "model": facts["model_sha256"],
@@ -91,14 +100,20 @@ def build(
             plan, reason = _core.sealed_lookup(identity, conditions)
         except PlanError as error:
             cache, reason = False, str(error)
-    origin = "cache hit"
-    if plan is None:
-        order = Order(model.onnx, shapes, optimization_level, batch)
-        plan, origin = library.make_plan(order), f"built: {reason}"
+
+    def made() -> bytes:
+        order = Order(model.onnx, shapes, optimization_level, batch, progress)
+        new = library.make_plan(order)
         if cache:
-            _core.sealed_store(identity, conditions, plan)
+            _core.sealed_store(identity, conditions, new)
+        return new
+
+    origin = "cache hit"
+    again: Callable[[], bytes] | None = made
+    if plan is None:
+        plan, origin, again = made(), f"built: {reason}", None
     single = model.given if model.halved else None
-    return GpuCore(library, plan, {**identity, **conditions}, facts, shapes, origin, single)
+    return GpuCore(library, plan, {**identity, **conditions}, facts, shapes, origin, single, again)
 
 
 def _check_batch(batch: int, tile: int | Pair | None, library: Library) -> None:
@@ -122,10 +137,14 @@ class GpuCore:
         shapes: Shapes,
         origin: str,
         single: bytes | None = None,
+        again: Callable[[], bytes] | None = None,
     ) -> None:
-        """single: the fp32 model that an fp16 plan was made of, where it is at hand."""
+        """single: the fp32 model that an fp16 plan was made of, where it is at hand. again: builds a cached
+        plan anew, where the library refuses it."""
         self._library = library
         self._single = single
+        self._again = again
+        self._lock = threading.Lock()
         self._plan = plan
         self._facts = facts
         self.shapes = shapes
@@ -170,9 +189,8 @@ class GpuCore:
                 "model.not_an_image_network",
                 "the model does not turn a 3-channel image into one of the same size",
             )
-        network = self._library.network(self._plan, self._facts, self.shapes)
         return ArrayRunner(
-            network,
+            self._network(),
             memory=memory,
             ensemble=ensemble,
             tiles=tiles,
@@ -180,6 +198,20 @@ class GpuCore:
             halo=halo,
             why_non_finite=self._why_non_finite,
         )
+
+    def _network(self) -> Network:
+        plan = self._plan
+        try:
+            return self._library.network(plan, self._facts, self.shapes)
+        except PlanError as error:
+            with self._lock:
+                if self._plan is plan:  # no other thread was here before
+                    if self._again is None:
+                        raise
+                    self._plan, self._again = self._again(), None
+                    self.packed_bytes = len(self._plan)
+                    self.origin = f"built: the cached plan was refused: {error}"
+        return self._library.network(self._plan, self._facts, self.shapes)
 
     def _why_non_finite(self) -> str:
         """A sentence on why a result is not finite, and what helps."""

@@ -28,12 +28,20 @@ class Shapes:
 RANGE = Shapes((64, 64), (720, 1280), (1088, 1920))
 """What a plan is made for unless told otherwise; larger images are run in tiles of the largest size."""
 
+KEPT = 512
+"""Pixels that the largest tile of a range has between its two halos at least, along either side."""
 
-def shapes_for(tile: int | Pair | None, stride: int) -> Shapes:
-    """One size, rounded up to the stride, for a tile; the range otherwise. BackendError for sides that no GPU
-    plan is made for."""
+
+def shapes_for(tile: int | Pair | None, stride: int, halo: int = 0) -> Shapes:
+    """One size, rounded up to the stride, for a tile; otherwise the range, its largest size grown where two
+    halos would leave too little of a tile. BackendError for sides that no GPU plan is made for."""
+
+    def rounded(size: Pair, least: int = 1) -> Pair:
+        height, width = (-(-max(side, least) // stride) * stride for side in size)
+        return height, width
+
     if tile is None:
-        return RANGE
+        return Shapes(rounded(RANGE.smallest), rounded(RANGE.best), rounded(RANGE.largest, 2 * halo + KEPT))
     height, width = (tile, tile) if isinstance(tile, int) else tile
     if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
         raise make(
@@ -41,5 +49,5 @@ def shapes_for(tile: int | Pair | None, stride: int) -> Shapes:
             "backend.tile",
             f"tile must have sides of 1 to {LARGEST_SIDE} pixels, not {height}x{width}",
         )
-    size = (-(-height // stride) * stride, -(-width // stride) * stride)
+    size = rounded((height, width))
     return Shapes(size, size, size)

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import importlib
 import importlib.util
+import math
 import os
 import sys
 from ctypes import (
@@ -39,7 +40,7 @@ from mimo_rt.gpu_core import Order
 from mimo_rt.gpu_shapes import Shapes
 from mimo_rt.padding import Float
 
-INTERFACE = 4
+INTERFACE = 5
 MAJORS = (11, 10)
 _PACKAGE = "tensorrt_libs"
 """What NVIDIA's wheels of libraries unpack."""
@@ -93,8 +94,13 @@ class _PlanInfo(ctypes.Structure):
         ("layers", c_int32),
         ("weights", c_int64),
         ("workspace", c_int64),
+        ("workspace_of_smallest", c_int64),
         ("pixel_memory", c_int64),
     )
+
+
+class _Versions(ctypes.Structure):
+    _fields_ = (("tensorrt", c_int32), ("build", c_int32), ("cuda", c_int32))
 
 
 class _Times(ctypes.Structure):
@@ -226,10 +232,11 @@ class TensorRtLibrary:
             )
         self._ours.mimo_rt_trt_free.argtypes = (c_void_p,)
         self._ours.mimo_rt_trt_free.restype = None
-        version = c_int32()
-        self.call("open", os.fsencode(found.nvinfer), os.fsencode(found.parser), byref(version))
-        number = version.value
-        self._version = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+        versions = _Versions()
+        self.call("open", os.fsencode(found.nvinfer), os.fsencode(found.parser), byref(versions))
+        number, build = versions.tensorrt, f".{versions.build}" if versions.build else ""
+        self._version = f"{number // 10000}.{number // 100 % 100}.{number % 100}{build}"
+        self._cuda = f"{versions.cuda // 1000}.{versions.cuda // 10 % 100}"
         text = ctypes.create_string_buffer(512)
         self.call("device", text, c_size_t(len(text)))
         self._device = text.value.decode("utf-8", "replace")
@@ -248,11 +255,12 @@ class TensorRtLibrary:
 
     @property
     def conditions(self) -> dict[str, str]:
-        """Version and GPU."""
-        return {"TensorRT": self._version, "GPU": self._device}
+        """Version with its build where that is told, CUDA runtime and GPU."""
+        return {"TensorRT": self._version, "CUDA": self._cuda, "GPU": self._device}
 
     def make_plan(self, order: Order) -> bytes:
-        """On the GPU, in seconds to minutes. The timings of kernels are cached, sealed as plans are."""
+        """On the GPU, in seconds to minutes. The timings of kernels are cached, sealed as plans are. Raises
+        what the order's progress raises, and BackendError where it ended the build."""
         from mimo_rt import _core
 
         which = {"timings of": self.backend}
@@ -266,6 +274,18 @@ class TensorRtLibrary:
         def keep(store: list[bytes]) -> Any:
             return _Sink(lambda user, data, size: store.__setitem__(0, ctypes.string_at(data, size)))
 
+        ended: list[BaseException] = []
+
+        def tell(_user: int | None, phase: bytes, step: int, steps: int) -> int:
+            try:
+                name = phase.decode("utf-8", "replace")
+                if order.progress is None or order.progress(name, step, steps) is not False:
+                    return 1
+                raise make(BackendError, "backend.cancelled", "the build was ended before it was done")
+            except BaseException as error:
+                ended.append(error)
+            return 0
+
         sizes = order.shapes
         level = -1 if order.optimization_level is None else order.optimization_level
         options = _BuildOptions(
@@ -278,10 +298,15 @@ class TensorRtLibrary:
             optimization_level=level,
             timing_cache=ctypes.cast(c_char_p(known), c_void_p) if known else None,
             timing_cache_size=len(known),
+            progress=_Progress(tell),
             timing_cache_sink=keep(timings),
             plan_sink=keep(plan),
         )
-        self.call("build", byref(options))
+        try:
+            self.call("build", byref(options))
+        except ImageError:  # cancelled
+            # Ctrl-C on the way into `tell` is lost in ctypes, which hands the library another number than 1.
+            raise (ended[0] if ended else KeyboardInterrupt()) from None
         if which and timings[0] != known:
             _core.sealed_store(which, self.conditions, timings[0])
         return plan[0]
@@ -301,6 +326,7 @@ class TensorRtNetwork:
         self._engine = c_void_p()
         self._info = _PlanInfo()
         library.call("load", plan, c_size_t(len(plan)), byref(self._engine), byref(self._info))
+        self.batch = int(self._info.batch)
         self._times = _Times()
         self.takes_pixels = True
 
@@ -310,9 +336,13 @@ class TensorRtNetwork:
         return {name: float(getattr(self._times, name)) for name, _ in _Times._fields_}
 
     def memory_for(self, height: int, width: int) -> int:
-        """Weights, workspace of the largest size, and what images in and out of both slots take."""
-        info = self._info
-        return int(info.weights + info.workspace + info.pixel_memory * height * width)
+        """Weights, workspace, and what images in and out of both slots take. The workspace lies on the line
+        between that of the smallest size and of the largest, which TensorRT tells."""
+        info, pixels = self._info, height * width
+        low, high = (math.prod(size) for size in (self.smallest, self.largest))
+        part = (pixels - low) / (high - low) if high > low else 1.0
+        workspace = info.workspace_of_smallest + part * (info.workspace - info.workspace_of_smallest)
+        return int(info.weights + math.ceil(workspace) + info.pixel_memory * pixels)
 
     def __call__(self, x: Float) -> Float:
         y = np.empty(x.shape, np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 from mimo_rt.array_runner import CHANNELS, ImageRun
 from mimo_rt.core import Pair
 from mimo_rt.cuda_driver import Device
-from mimo_rt.errors import BackendError, MemoryLimitError, ModelError, make
+from mimo_rt.errors import BackendError, MemoryLimitError, ModelError, PlanError, make
 from mimo_rt.gpu_core import Order
 from mimo_rt.gpu_shapes import Shapes
 from mimo_rt.padding import Float
@@ -120,11 +120,20 @@ class RtxNetwork:
         self._log = _logger(trt)
         self._log.clear()
         self._weights = len(plan)
+        self.device_times: dict[str, float] = {}
+        self.takes_pixels = False
+        self.batch = 1
+        self._addresses: tuple[int, int] | None = None
+        self._size: Pair = (0, 0)
+        with device.current():
+            self._open(trt, plan)
+
+    def _open(self, trt: Any, plan: bytes) -> None:
         self._runtime = trt.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise make(
-                BackendError, "backend.plan", f"TensorRT for RTX cannot load the plan: {self._log.last()}"
+                PlanError, "plan.refused", f"TensorRT for RTX cannot load the plan: {self._log.last()}"
             )
         self._context = self._engine.create_execution_context()
         if self._context is None:
@@ -136,10 +145,6 @@ class RtxNetwork:
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         inputs = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         self._input, self._output = inputs[0], next(n for n in names if n not in inputs)
-        self.device_times: dict[str, float] = {}
-        self.takes_pixels = False
-        self._addresses: tuple[int, int] | None = None
-        self._size: Pair = (0, 0)
 
     def profile(self, height: int, width: int, runs: int) -> dict[str, list[float]]:
         """Nothing: TensorRT for RTX is not asked for its layers."""
@@ -161,10 +166,10 @@ class RtxNetwork:
         return self._weights + int(self._engine.device_memory_size_v2) + 2 * 4 * CHANNELS * pixels
 
     def __call__(self, x: Float) -> Float:
-        self._device.use()
         y = np.empty(x.shape, np.float32)
-        for image, result in zip(x, y, strict=True):
-            self._run(image, result)
+        with self._device.current():
+            for image, result in zip(x, y, strict=True):
+                self._run(image, result)
         return y
 
     def _run(self, image: Float, result: Float) -> None:
@@ -193,9 +198,13 @@ class RtxNetwork:
         return make(BackendError, "backend.run", f"TensorRT for RTX could not {what}: {self._log.last()}")
 
     def __del__(self) -> None:
-        # Context before engine before runtime, says NVIDIA.
-        self.__dict__.pop("_context", None)
-        self.__dict__.pop("_engine", None)
-        self.__dict__.pop("_runtime", None)
-        for address in self.__dict__.get("_addresses") or ():
-            self._device.free(address)
+        device = self.__dict__.get("_device")
+        if device is None:
+            return
+        with device.current():
+            # Context before engine before runtime, says NVIDIA.
+            for name in ("_context", "_engine", "_runtime"):
+                self.__dict__.pop(name, None)
+            for address in self.__dict__.get("_addresses") or ():
+                device.free(address)
+        device.close()

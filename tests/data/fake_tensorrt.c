@@ -1,6 +1,9 @@
 /* Stands in for our TensorRT library in tests: compiled against the same header, so that what Python hands
  * over is read as C reads it. A plan is "fake plan of <size of the ONNX>", results are 1 - image.
- * Environment: FAKE_TENSORRT_FAILS names the function that fails. */
+ * Environment: FAKE_TENSORRT_FAILS names the function that fails; plans that are built while
+ * FAKE_TENSORRT_OLD is set are refused when it is not; tiles of more pixels than FAKE_TENSORRT_ROOM do not
+ * fit.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +29,15 @@ int mimo_rt_trt_interface(void) {
 }
 int mimo_rt_trt_major(void) { return 10; }
 
-int mimo_rt_trt_open(const char* nvinfer, const char* parser, int32_t* version, mimo_rt_trt_error* error) {
+int mimo_rt_trt_open(const char* nvinfer, const char* parser, mimo_rt_trt_versions* versions,
+                     mimo_rt_trt_error* error) {
   if (strstr(nvinfer, "libnvinfer.so.10") == NULL || strstr(parser, "libnvonnxparser.so.10") == NULL)
     return 3;
   const char* other = getenv("FAKE_TENSORRT_VERSION");
-  *version = other != NULL ? atoi(other) : 101602;
+  const char* build = getenv("FAKE_TENSORRT_BUILD");
+  versions->tensorrt = other != NULL ? atoi(other) : 101602;
+  versions->build = build != NULL ? atoi(build) : 0;
+  versions->cuda = 13000;
   return fails("open", MIMO_RT_TRT_BACKEND, error);
 }
 
@@ -43,14 +50,19 @@ int mimo_rt_trt_build(const mimo_rt_trt_build_options* options, mimo_rt_trt_erro
   char text[256];
   int status = fails("build", MIMO_RT_TRT_MODEL, error);
   if (status != 0) return status;
+  for (int32_t step = 0; step < 3; ++step)
+    if (options->progress != NULL && options->progress(options->user, "Building engine", step, 3) != 1) {
+      snprintf(error->text, sizeof error->text, "the build was ended before it was done");
+      return MIMO_RT_TRT_CANCELLED;
+    }
   options->timing_cache_sink(options->user, "timings!", 8);
   const int length = snprintf(
       text, sizeof text,
-      "fake plan of %zu: %lldx%lld %lldx%lld %lldx%lld, batch %d, level %d, tf32 %d, %zu bytes of timings",
+      "fake plan of %zu: %lldx%lld %lldx%lld %lldx%lld, batch %d, level %d, tf32 %d, %zu bytes of timings%s",
       options->onnx_size, (long long)options->smallest[0], (long long)options->smallest[1],
       (long long)options->best[0], (long long)options->best[1], (long long)options->largest[0],
       (long long)options->largest[1], options->batch, options->optimization_level, options->tf32,
-      options->timing_cache_size);
+      options->timing_cache_size, getenv("FAKE_TENSORRT_OLD") != NULL ? ", old" : "");
   options->plan_sink(options->user, text, (size_t)length);
   return 0;
 }
@@ -60,18 +72,26 @@ int mimo_rt_trt_load(const void* plan, size_t size, mimo_rt_trt_engine** engine,
   int status = fails("load", MIMO_RT_TRT_PLAN, error);
   if (status != 0) return status;
   if (size < 9 || memcmp(plan, "fake plan", 9) != 0) return MIMO_RT_TRT_PLAN;
+  const char* end = (const char*)plan + size;
+  if (memcmp(end - 5, ", old", 5) == 0 && getenv("FAKE_TENSORRT_OLD") == NULL) {
+    snprintf(error->text, sizeof error->text, "the plan is of an older library");
+    return MIMO_RT_TRT_PLAN;
+  }
   memset(info, 0, sizeof *info);
   const char* batch = strstr(plan, "batch ");
   info->batch = batch != NULL ? atoi(batch + 6) : 1;
   info->channels_in = info->channels_out = 3;
   info->weights = (int64_t)size;
   info->workspace = 1 << 20;
+  info->workspace_of_smallest = 1 << 16;
   info->pixel_memory = 48 * info->batch;
   *engine = malloc(sizeof **engine);
   (*engine)->loaded = 1;
   ++engines;
   return 0;
 }
+
+static size_t most_at_once = 0;
 
 void mimo_rt_trt_free(mimo_rt_trt_engine* engine) {
   --engines;
@@ -82,6 +102,7 @@ int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const
                     float* const* results, int64_t height, int64_t width, mimo_rt_trt_times* times,
                     mimo_rt_trt_error* error) {
   if (!engine->loaded) return MIMO_RT_TRT_BACKEND;
+  if (count > most_at_once) most_at_once = count;
   for (size_t i = 0; i < count; ++i)
     for (int64_t j = 0; j < 3 * height * width; ++j) results[i][j] = 1.0F - images[i][j];
   times->to_device = 1.0F;
@@ -121,6 +142,11 @@ int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_ru
     return MIMO_RT_TRT_NON_FINITE;
   }
   if (!engine->loaded || a->type != b->type || a->height != b->height || a->width != b->width) return 3;
+  const char* room = getenv("FAKE_TENSORRT_ROOM");
+  if (room != NULL && run->tile_height * run->tile_width > atoll(room)) {
+    snprintf(error->text, sizeof error->text, "the GPU could not allocate memory; use smaller tiles");
+    return MIMO_RT_TRT_MEMORY;
+  }
   last_stream = run->stream;
   last_on_device = run->on_device;
   for (size_t i = 0; i < run->tile_count; ++i) {
@@ -155,3 +181,8 @@ int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_ru
 MIMO_RT_TRT_API void* fake_stream(void) { return last_stream; }
 MIMO_RT_TRT_API int fake_on_device(void) { return last_on_device; }
 MIMO_RT_TRT_API int fake_engines(void) { return engines; }
+MIMO_RT_TRT_API size_t fake_most_at_once(void) {
+  const size_t most = most_at_once;
+  most_at_once = 0;
+  return most;
+}

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of what stands below. */
-#define MIMO_RT_TRT_INTERFACE 4
+#define MIMO_RT_TRT_INTERFACE 5
 
 typedef enum {
   MIMO_RT_TRT_OK = 0,
@@ -67,9 +67,10 @@ typedef struct {
   int32_t batch;
   int32_t channels_in, channels_out;
   int32_t layers;
-  /* Bytes on the GPU: at most that of weights; the workspace of the largest size; what the images in and out
-   * of both slots take for each pixel of a size. Whole pictures of the host are apart. */
-  int64_t weights, workspace, pixel_memory;
+  /* Bytes on the GPU: at most that of weights; the workspace of the largest size and of the smallest; what
+   * the images in and out of both slots take for each pixel of a size. Whole pictures of the host are apart.
+   */
+  int64_t weights, workspace, workspace_of_smallest, pixel_memory;
 } mimo_rt_trt_plan_info;
 
 /* Milliseconds of the last run, summed over its images, by CUDA events on each stream. */
@@ -78,6 +79,12 @@ typedef struct {
   float enqueue; /* of the host */
 } mimo_rt_trt_times;
 
+/* tensorrt: as 101600. build: within that version, 0 where the library does not tell. cuda: of the CUDA
+ * runtime that this library was compiled with, as 13000. */
+typedef struct {
+  int32_t tensorrt, build, cuda;
+} mimo_rt_trt_versions;
+
 typedef struct mimo_rt_trt_engine mimo_rt_trt_engine;
 
 MIMO_RT_TRT_API int mimo_rt_trt_interface(void);
@@ -85,8 +92,8 @@ MIMO_RT_TRT_API int mimo_rt_trt_interface(void);
 MIMO_RT_TRT_API int mimo_rt_trt_major(void);
 
 /* Opens NVIDIA's libraries by path (or by name, for the system's own) and checks that they are of this major
- * version. version: of the library found, as 101600. Opening the same again is free. */
-MIMO_RT_TRT_API int mimo_rt_trt_open(const char* nvinfer, const char* parser, int32_t* version,
+ * version. Opening the same again is free. */
+MIMO_RT_TRT_API int mimo_rt_trt_open(const char* nvinfer, const char* parser, mimo_rt_trt_versions* versions,
                                      mimo_rt_trt_error* error);
 
 /* Name, compute capability and bytes of the GPU in use, as "NVIDIA H100, 9.0, 85899345920". */
@@ -94,8 +101,8 @@ MIMO_RT_TRT_API int mimo_rt_trt_device(char* text, size_t size, mimo_rt_trt_erro
 
 MIMO_RT_TRT_API int mimo_rt_trt_build(const mimo_rt_trt_build_options* options, mimo_rt_trt_error* error);
 
-/* The plan must have been verified to be one's own: TensorRT executes what is in it. The engine lives on the
- * GPU that is current, also where another one is current when it is used. */
+/* The plan must have been verified to be one's own: TensorRT executes what is in it. The engine lives in
+ * the CUDA context that is current, also where another one is current when it is used. */
 MIMO_RT_TRT_API int mimo_rt_trt_load(const void* plan, size_t size, mimo_rt_trt_engine** engine,
                                      mimo_rt_trt_plan_info* info, mimo_rt_trt_error* error);
 MIMO_RT_TRT_API void mimo_rt_trt_free(mimo_rt_trt_engine* engine);
@@ -128,7 +135,7 @@ typedef struct {
   const mimo_rt_trt_tile* tiles;
   size_t tile_count;
   /* 0: the views are contiguous host memory ([height][width][channels]), copied to the GPU and back. 1: they
-   * are memory of the GPU; the work is put in order with `stream`, and the call may return before it is done.
+   * are memory of the GPU; the work waits for what `stream` was given. In both cases it is done at the end.
    */
   int32_t on_device;
   void* stream; /* a cudaStream_t of the caller's, or null for the default stream */
@@ -137,8 +144,8 @@ typedef struct {
 } mimo_rt_trt_image_run;
 
 /* One image, pixels in and out: padding, tiles, grey, alpha, order, strength and rounding happen on the GPU,
- * as on the processor. NaN or infinity in the network's result is an error for images of the host, where
- * `times` are told too. */
+ * as on the processor. NaN or infinity in the network's result is an error: an image of the host then holds
+ * what it held, one on the GPU holds what is not to be used. `times` are told of images of the host. */
 MIMO_RT_TRT_API int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_run* run,
                                           mimo_rt_trt_times* times, mimo_rt_trt_error* error);
 

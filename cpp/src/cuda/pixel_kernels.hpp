@@ -24,7 +24,7 @@ struct StoreJob {
   float strength = 1;
   std::int64_t first_row = 0, first_column = 0;  // of the part in the tile
   Planes tile;
-  int* non_finite = nullptr;  // set to 1 where the network gave NaN or infinity
+  int* non_finite = nullptr;  // set to 1 where the network gave NaN or infinity that is not of strength 0
 };
 
 // Between planes of two kinds, as they are: what goes between the host's float32 and the network.
@@ -137,6 +137,7 @@ MIMO_RT_BOTH void load_quad(const LoadJob& job, std::int64_t y, std::int64_t x) 
 
 template <typename T>
 MIMO_RT_BOTH T stored(const StoreJob& job, T given, float output) {
+  if (job.strength == 0.0F) return given;
   if (job.strength != 1.0F) {
     const float input = to_unit(given);
     output = input + job.strength * (output - input);
@@ -154,7 +155,7 @@ MIMO_RT_BOTH void store_quad(const StoreJob& job, std::int64_t y, std::int64_t x
   MIMO_RT_UNROLL for (int c = 0; c < 3; ++c) {
     MIMO_RT_UNROLL for (int i = 0; i < kQuad; ++i) finite &= quad.at[c][i] - quad.at[c][i] == 0.0F;
   }
-  if (!finite) *job.non_finite = 1;  // any thread may be the one; all write the same
+  if (!finite && job.strength != 0.0F) *job.non_finite = 1;  // any thread may be the one; all write the same
   if (job.source.channels == 1) {
     MIMO_RT_UNROLL for (int i = 0; i < kQuad; ++i) {
       if (i >= count) continue;

@@ -118,16 +118,19 @@ void build(const mimo_rt_trt_build_options& options) {
                                static_cast<std::size_t>(options.workspace));
   }
   set_profile(*builder, *config, *network, options);
-  // An empty cache where there is none, so that this build's timings can be handed out.
-  std::unique_ptr<nvinfer1::ITimingCache> cache(
-      config->createTimingCache(options.timing_cache, options.timing_cache_size));
-  if (!cache) cache.reset(config->createTimingCache(nullptr, 0));
-  if (cache && !config->setTimingCache(*cache, false)) cache.reset();
+  // An empty cache where there is none, or one that does not fit here, so that this build's timings can be
+  // handed out.
+  std::unique_ptr<nvinfer1::ITimingCache> cache;
+  const auto use = [&](const void* timings, std::size_t size) {
+    cache.reset(config->createTimingCache(timings, size));
+    return cache && config->setTimingCache(*cache, false);
+  };
+  if (!use(options.timing_cache, options.timing_cache_size) && !use(nullptr, 0)) cache.reset();
   Progress progress(options);
   if (options.progress != nullptr) config->setProgressMonitor(&progress);
   const std::unique_ptr<nvinfer1::IHostMemory> plan(builder->buildSerializedNetwork(*network, *config));
   if (progress.cancelled()) throw Failure(MIMO_RT_TRT_CANCELLED, "the build was ended before it was done");
-  if (!plan) throw Failure(MIMO_RT_TRT_MODEL, "TensorRT cannot build a plan: " + log().last());
+  if (!plan) throw refused(MIMO_RT_TRT_MODEL, "TensorRT cannot build a plan");
   if (cache) {
     const std::unique_ptr<nvinfer1::IHostMemory> timings(cache->serialize());
     if (timings) hand_out(options, options.timing_cache_sink, *timings);

@@ -7,7 +7,7 @@
 
 #include "mimo_rt/tensorrt.h"
 #include "tensorrt/builder.hpp"
-#include "tensorrt/current_device.hpp"
+#include "tensorrt/current_context.hpp"
 #include "tensorrt/engine.hpp"
 #include "tensorrt/nvidia.hpp"
 
@@ -18,7 +18,7 @@ struct mimo_rt_trt_engine {
 
 namespace {
 
-using mimo_rt::tensorrt::CurrentDevice;
+using mimo_rt::tensorrt::CurrentContext;
 using mimo_rt::tensorrt::Failure;
 
 int failed(mimo_rt_trt_error* error, mimo_rt_trt_status status, const char* text) noexcept {
@@ -51,8 +51,9 @@ int guarded(mimo_rt_trt_error* error, Work work) noexcept {
 int mimo_rt_trt_interface(void) { return MIMO_RT_TRT_INTERFACE; }
 int mimo_rt_trt_major(void) { return NV_TENSORRT_MAJOR; }
 
-int mimo_rt_trt_open(const char* nvinfer, const char* parser, int32_t* version, mimo_rt_trt_error* error) {
-  return guarded(error, [&] { *version = mimo_rt::tensorrt::open_nvidia(nvinfer, parser).version; });
+int mimo_rt_trt_open(const char* nvinfer, const char* parser, mimo_rt_trt_versions* versions,
+                     mimo_rt_trt_error* error) {
+  return guarded(error, [&] { *versions = mimo_rt::tensorrt::open_nvidia(nvinfer, parser).versions; });
 }
 
 int mimo_rt_trt_device(char* text, size_t size, mimo_rt_trt_error* error) {
@@ -90,7 +91,7 @@ void mimo_rt_trt_free(mimo_rt_trt_engine* engine) {
   if (engine == nullptr) return;
   std::unique_ptr<mimo_rt_trt_engine> owned(engine);
   guarded(nullptr, [&] {
-    const CurrentDevice current(owned->engine.device());
+    const CurrentContext current(owned->engine.cuda_context());
     owned.reset();
   });
 }
@@ -99,7 +100,7 @@ int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const
                     float* const* results, int64_t height, int64_t width, mimo_rt_trt_times* times,
                     mimo_rt_trt_error* error) {
   return guarded(error, [&] {
-    const CurrentDevice current(engine->engine.device());
+    const CurrentContext current(engine->engine.cuda_context());
     *times = engine->engine.run(count, images, results, height, width);
   });
 }
@@ -107,7 +108,7 @@ int mimo_rt_trt_run(mimo_rt_trt_engine* engine, size_t count, const float* const
 int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_run* run,
                           mimo_rt_trt_times* times, mimo_rt_trt_error* error) {
   return guarded(error, [&] {
-    const CurrentDevice current(engine->engine.device());
+    const CurrentContext current(engine->engine.cuda_context());
     *times = engine->engine.run(*run);
   });
 }
@@ -115,7 +116,7 @@ int mimo_rt_trt_run_image(mimo_rt_trt_engine* engine, const mimo_rt_trt_image_ru
 int mimo_rt_trt_profile(mimo_rt_trt_engine* engine, int64_t height, int64_t width, int32_t runs, void* user,
                         mimo_rt_trt_layer_sink sink, mimo_rt_trt_error* error) {
   return guarded(error, [&] {
-    const CurrentDevice current(engine->engine.device());
+    const CurrentContext current(engine->engine.cuda_context());
     engine->engine.profile(height, width, runs, user, sink);
   });
 }

@@ -46,8 +46,9 @@ Engine::Engine(const void* plan, std::size_t size) : plan_bytes_(size) {
   log().clear();
   runtime_ = make_runtime();
   check(cudaGetDevice(&device_), "be found");
+  cuda_context_ = current_context();
   engine_.reset(runtime_->deserializeCudaEngine(plan, size));
-  if (!engine_) throw Failure(MIMO_RT_TRT_PLAN, "TensorRT cannot load the plan: " + log().last());
+  if (!engine_) throw refused(MIMO_RT_TRT_PLAN, "TensorRT cannot load the plan");
   for (int i = 0; i < engine_->getNbIOTensors(); ++i) {
     const char* name = engine_->getIOTensorName(i);
     const bool input = engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
@@ -74,6 +75,8 @@ Engine::Engine(const void* plan, std::size_t size) : plan_bytes_(size) {
   if (!context_->setOptimizationProfileAsync(0, compute_.get())) {
     throw Failure(MIMO_RT_TRT_PLAN, "TensorRT refuses the plan's profile: " + log().last());
   }
+  const nvinfer1::Dims smallest = engine_->getProfileShape(input_.c_str(), 0, Selector::kMIN);
+  workspace_of_smallest_ = take_shape(smallest.d[2], smallest.d[3]);
   for (Slot& slot : slots_) {
     for (Event* e : {&slot.in_begin, &slot.in_end, &slot.compute_begin, &slot.compute_end, &slot.out_begin,
                      &slot.out_end}) {
@@ -120,6 +123,7 @@ mimo_rt_trt_plan_info Engine::info() const {
   info.layers = engine_->getNbLayers();
   info.weights = static_cast<std::int64_t>(plan_bytes_);
   info.workspace = engine_->getDeviceMemorySizeV2();
+  info.workspace_of_smallest = static_cast<std::int64_t>(workspace_of_smallest_);
   info.pixel_memory = pixel_memory();
   return info;
 }
@@ -137,22 +141,9 @@ std::int64_t Engine::pixel_memory() const {
   return images * (of(type_in_, channels_in_) + of(type_out_, channels_out_));
 }
 
-// Lays everything out for one size: workspace, slots, graphs. What was there of another size is gone first,
-// so that both need not fit at once.
-void Engine::set_size(std::int64_t height, std::int64_t width) {
-  if (height == height_ && width == width_) return;
-  // A run of arrays of the GPU may be under way.
-  check(cudaStreamSynchronize(compute_.get()), "finish the run before");
-  height_ = width_ = 0;
-  for (Slot& slot : slots_) {
-    slot.graph.reset();
-    slot.host_in.reset();
-    slot.host_out.reset();
-    slot.single_in.reset();
-    slot.single_out.reset();
-    slot.device_in.reset();
-    slot.device_out.reset();
-  }
+// Tells the context a size. Returns the bytes of workspace that the plan needs there.
+std::size_t Engine::take_shape(std::int64_t height, std::int64_t width) {
+  log().clear();
   const nvinfer1::Dims4 dims{static_cast<std::int64_t>(batch_), channels_in_, height, width};
   if (!context_->setInputShape(input_.c_str(), dims) || context_->inferShapes(0, nullptr) != 0) {
     throw Failure(MIMO_RT_TRT_BACKEND, "the plan does not take images of " + std::to_string(width) + "x" +
@@ -163,7 +154,29 @@ void Engine::set_size(std::int64_t height, std::int64_t width) {
     throw Failure(MIMO_RT_TRT_PLAN, "the plan does not give images of the size that it takes");
   }
   const std::size_t needed = context_->updateDeviceMemorySizeForShapes();
-  if (needed > workspace_bytes_) {
+  // 0 is how TensorRT tells an error, unless the plan needs none at all.
+  if (needed == 0 && engine_->getDeviceMemorySizeV2() > 0) {
+    throw refused(MIMO_RT_TRT_BACKEND, "TensorRT does not tell the workspace that the plan needs");
+  }
+  return needed;
+}
+
+// Lays everything out for one size: workspace, slots, graphs. What was there of another size is gone first,
+// so that both need not fit at once.
+void Engine::set_size(std::int64_t height, std::int64_t width) {
+  if (height == height_ && width == width_) return;
+  height_ = width_ = 0;
+  for (Slot& slot : slots_) {
+    slot.graph.reset();
+    slot.host_in.reset();
+    slot.host_out.reset();
+    slot.single_in.reset();
+    slot.single_out.reset();
+    slot.device_in.reset();
+    slot.device_out.reset();
+  }
+  const std::size_t needed = take_shape(height, width);
+  if (needed != workspace_bytes_) {  // given back where it is too large: smaller tiles are to take less
     workspace_.reset();
     workspace_bytes_ = 0;
     workspace_ = device_memory(needed);
@@ -191,9 +204,10 @@ void Engine::bind(Slot& slot) {
 }
 
 void Engine::enqueue(Slot& slot) {
+  log().clear();
   bind(slot);
   if (!context_->enqueueV3(compute_.get())) {
-    throw Failure(MIMO_RT_TRT_BACKEND, "TensorRT cannot run the plan: " + log().last());
+    throw refused(MIMO_RT_TRT_BACKEND, "TensorRT cannot run the plan");
   }
 }
 
@@ -286,8 +300,6 @@ mimo_rt_trt_times Engine::run(std::size_t count, const float* const* images, flo
   mimo_rt_trt_times times{};
   try {
     set_size(height, width);
-    // A run of arrays of the GPU may be under way, and the first copies in do not wait for it.
-    check(cudaStreamSynchronize(compute_.get()), "finish the run before");
     std::size_t next = 0;
     for (std::size_t first = 0; first < count; first += batch_, ++next) {
       Slot& slot = slots_[next % slots_.size()];
@@ -349,6 +361,16 @@ void Engine::check_reachable(const void* pixels) const {
                                            " and the engine was loaded on GPU " + std::to_string(device_) +
                                            "; copy the image there, or load the engine where the image is");
   }
+  CUcontext theirs = nullptr;  // none of memory that is of a pool
+  const auto told =
+      contexts().attribute(&theirs, CU_POINTER_ATTRIBUTE_CONTEXT, reinterpret_cast<CUdeviceptr>(pixels));
+  if (found.type == cudaMemoryTypeDevice && told == CUDA_SUCCESS && theirs != nullptr &&
+      theirs != cuda_context_) {
+    throw Failure(
+        MIMO_RT_TRT_BACKEND,
+        "an image lies in another CUDA context than the engine was loaded in; load the engine where "
+        "that context is current, or have the image in the GPU's primary one");
+  }
 }
 
 // Pixels to planes, the plan, planes to pixels. Where there are fewer tiles than in a batch, the rest of it
@@ -400,6 +422,18 @@ void Engine::compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& 
   }
 }
 
+// Waits for the tiles, and throws Failure where the network gave NaN or infinity.
+void Engine::check_finite() {
+  int non_finite = 0;
+  check(cudaMemcpyAsync(&non_finite, non_finite_.get(), sizeof non_finite, cudaMemcpyDeviceToHost,
+                        compute_.get()),
+        "copy from the GPU");
+  check(cudaStreamSynchronize(compute_.get()), "finish an image");
+  if (non_finite != 0) {
+    throw Failure(MIMO_RT_TRT_NON_FINITE, "the plan computed numbers that are not finite");
+  }
+}
+
 mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
   using Clock = std::chrono::steady_clock;
   mimo_rt_trt_times times{};
@@ -409,7 +443,6 @@ mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
     if (!non_finite_) {
       non_finite_ = device_memory(sizeof(int));
       ready_ = event();
-      done_ = event();
     }
     if (image.on_device != 0) {
       check_reachable(image.source.data);
@@ -419,8 +452,7 @@ mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
       check(cudaStreamWaitEvent(compute_.get(), ready_.get(), 0), "wait for the caller's stream");
       compute_tiles(image, view_of<const std::byte>(image.source, image.source.data),
                     view_of<std::byte>(image.destination, image.destination.data));
-      check(cudaEventRecord(done_.get(), compute_.get()), "record an event");
-      check(cudaStreamWaitEvent(theirs, done_.get(), 0), "let the caller's stream wait");
+      check_finite();
       return times;
     }
     const Clock::time_point start = Clock::now();
@@ -436,14 +468,7 @@ mimo_rt_trt_times Engine::run(const mimo_rt_trt_image_run& image) {
                   view_of<std::byte>(image.destination, pixels_out_.get()));
     check(cudaEventRecord(slot.out_begin.get(), compute_.get()), "record an event");
     times.enqueue = std::chrono::duration<float, std::milli>(Clock::now() - start).count();
-    int non_finite = 0;
-    check(cudaMemcpyAsync(&non_finite, non_finite_.get(), sizeof non_finite, cudaMemcpyDeviceToHost,
-                          compute_.get()),
-          "copy from the GPU");
-    check(cudaStreamSynchronize(compute_.get()), "finish an image");
-    if (non_finite != 0) {
-      throw Failure(MIMO_RT_TRT_NON_FINITE, "the plan computed numbers that are not finite");
-    }
+    check_finite();
     // Last, so that the caller's image holds the result or what it held.
     check(cudaMemcpyAsync(image.destination.data, pixels_out_.get(), bytes, cudaMemcpyDeviceToHost,
                           compute_.get()),

@@ -1,7 +1,7 @@
-// A loaded plan with one context, on the GPU that was current when it was loaded. Float32 images of one size
-// go through two slots of a batch each, so that copies in, computation and copies out of neighbours overlap,
-// each kind on a stream of its own. Pictures are copied in as they are, become batches of tiles and pictures
-// again on the GPU, and are copied out once.
+// A loaded plan with one context of TensorRT, in the CUDA context that was current when it was loaded.
+// Float32 images of one size go through two slots of a batch each, so that copies in, computation and copies
+// out of neighbours overlap, each kind on a stream of its own. Pictures are copied in as they are, become
+// batches of tiles and pictures again on the GPU, and are copied out once.
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 
 #include "cuda/planes.hpp"
 #include "mimo_rt/image.hpp"
+#include "tensorrt/current_context.hpp"
 #include "tensorrt/device_memory.hpp"
 
 namespace mimo_rt::tensorrt {
@@ -19,8 +20,8 @@ class Engine {
  public:
   // The plan must be verified already. Throws Failure.
   Engine(const void* plan, std::size_t size);
-  // The GPU of this engine, which must be current (`CurrentDevice`) in every call below.
-  int device() const noexcept { return device_; }
+  // That of this engine, which must be current (`CurrentContext`) in every call below.
+  CUcontext cuda_context() const noexcept { return cuda_context_; }
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -54,6 +55,8 @@ class Engine {
   void compute_tiles(const mimo_rt_trt_image_run& image, const ImageView& source,
                      const MutableImageView& destination);
   void grow(DeviceMemory& memory, std::size_t& size, std::size_t needed);
+  std::size_t take_shape(std::int64_t height, std::int64_t width);
+  void check_finite();
   void set_size(std::int64_t height, std::int64_t width);
   void prepare(Slot& slot);
   void bind(Slot& slot);
@@ -65,6 +68,7 @@ class Engine {
   void collect(Slot& slot, float* const* results, mimo_rt_trt_times& times);
 
   int device_ = 0;
+  CUcontext cuda_context_ = nullptr;
   // In this order: a context goes before its engine, an engine before its runtime.
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
@@ -79,13 +83,14 @@ class Engine {
   std::size_t device_in_ = 0, device_out_ = 0;  // of a batch as the plan has it
   DeviceMemory workspace_;
   std::size_t workspace_bytes_ = 0;
+  std::size_t workspace_of_smallest_ = 0;
   Stream in_, compute_, out_;
   std::array<Slot, 2> slots_;
   // Whole images of the host, and what the kernels tell.
   DeviceMemory pixels_in_, pixels_out_;
   std::size_t pixels_in_bytes_ = 0, pixels_out_bytes_ = 0;
   DeviceMemory non_finite_;
-  Event ready_, done_;
+  Event ready_;
 };
 
 }  // namespace mimo_rt::tensorrt

@@ -67,6 +67,18 @@ std::optional<Opened>& state() {
   return opened;
 }
 
+// The driver and the GPU are missing, or no match for this library; empty where something else failed.
+std::string missing(cudaError_t status) {
+  if (status == cudaErrorNoDevice) return "there is no NVIDIA GPU on this machine, or none that may be used";
+  if (status != cudaErrorInsufficientDriver) return {};
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    return "there is no NVIDIA driver on this machine";
+  }
+  return "the NVIDIA driver is too old: it is for CUDA " + std::to_string(driver / 1000) + ", and CUDA " +
+         std::to_string(CUDART_VERSION / 1000) + " is needed; install a newer driver";
+}
+
 std::string readable(std::int32_t version) {  // 101600 -> "10.16", from TensorRT 10 on
   return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100);
 }
@@ -83,6 +95,10 @@ std::unique_ptr<T> owned(void* made, const char* what) {
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
+  if (const std::string text = missing(status); !text.empty()) {
+    cudaGetLastError();
+    throw Failure(MIMO_RT_TRT_BACKEND, text);
+  }
   const std::string text = std::string("the GPU could not ") + what + ": " + cudaGetErrorString(status);
   cudaGetLastError();  // forgotten, so that it is not told again for the next call
   if (status == cudaErrorMemoryAllocation) {
@@ -99,6 +115,10 @@ void Log::log(Severity severity, const char* text) noexcept {
   try {
     const std::lock_guard lock(mutex_);
     last_ = text;
+    if (severity > Severity::kERROR) return;
+    for (const char* words : {"out of memory", "OutOfMemory", "OUT_OF_MEMORY", "could not be allocated"}) {
+      out_of_memory_ |= last_.find(words) != std::string::npos;
+    }
   } catch (...) {  // no memory for a message
   }
 }
@@ -108,15 +128,27 @@ std::string Log::last() const {
   return last_.empty() ? "it does not say why" : last_;
 }
 
+bool Log::out_of_memory() const {
+  const std::lock_guard lock(mutex_);
+  return out_of_memory_;
+}
+
 void Log::clear() {
   const std::lock_guard lock(mutex_);
   last_.clear();
+  out_of_memory_ = false;
 }
 
 Log& log() {
   alignas(Log) static std::byte memory[sizeof(Log)];
   static Log* const only = ::new (static_cast<void*>(memory)) Log;
   return *only;
+}
+
+Failure refused(mimo_rt_trt_status status, const std::string& what) {
+  const bool memory = log().out_of_memory();
+  return {memory ? MIMO_RT_TRT_MEMORY : status,
+          what + ": " + log().last() + (memory ? "; use smaller tiles" : "")};
 }
 
 const Nvidia& open_nvidia(const std::string& nvinfer, const std::string& parser) {
@@ -129,16 +161,20 @@ const Nvidia& open_nvidia(const std::string& nvinfer, const std::string& parser)
   }
   void* library = opened(nvinfer);
   Nvidia found;
-  found.version = function<std::int32_t (*)()>(library, "getInferLibVersion", nvinfer)();
-  if (found.version / 10000 != NV_TENSORRT_MAJOR) {
-    throw Failure(MIMO_RT_TRT_BACKEND, nvinfer + " is TensorRT " + readable(found.version) +
+  const auto version = function<std::int32_t (*)()>(library, "getInferLibVersion", nvinfer)();
+  if (version / 10000 != NV_TENSORRT_MAJOR) {
+    throw Failure(MIMO_RT_TRT_BACKEND, nvinfer + " is TensorRT " + readable(version) +
                                            "; this part of mimo_rt was compiled for TensorRT " +
                                            std::to_string(NV_TENSORRT_MAJOR));
   }
-  if (found.version < 100800) {
+  if (version < 100800) {
     throw Failure(MIMO_RT_TRT_BACKEND,
-                  nvinfer + " is TensorRT " + readable(found.version) + "; 10.8 or later is needed");
+                  nvinfer + " is TensorRT " + readable(version) + "; 10.8 or later is needed");
   }
+  using Number = std::int32_t (*)();
+  const auto build = reinterpret_cast<Number>(symbol(library, "getInferLibBuildVersion"));
+  found.versions = {version, build != nullptr ? build() : 0, 0};
+  check(cudaRuntimeGetVersion(&found.versions.cuda), "tell the CUDA runtime's version");
   found.create_builder =
       function<decltype(found.create_builder)>(library, "createInferBuilder_INTERNAL", nvinfer);
   found.create_runtime =

@@ -209,6 +209,24 @@ TYPED_TEST(PixelKernels, StoreIsTheRowsOfTheCpu) {
   }
 }
 
+// Whatever the network gave, and whatever the picture holds.
+TYPED_TEST(PixelKernels, StrengthZeroGivesThePictureBack) {
+  using T = TypeParam;
+  for (const std::int64_t channels : {1, 3, 4}) {
+    Picture<T> picture(5, 37, channels, 1), result(5, 37, channels, 2);
+    if constexpr (std::is_same_v<T, float>) {
+      picture.pixels[0] = -0.25F;
+      picture.pixels[1] = 1.75F;
+      picture.pixels[2] = 1e-30F;
+    }
+    const TestPlanes tile(PlaneType::f32, 5, 37);  // NaN
+    int non_finite = 0;
+    store<T>({std::as_const(picture).view(), result.view(), false, 0.0F, 0, 0, tile.planes, &non_finite});
+    EXPECT_EQ(non_finite, 0);
+    EXPECT_EQ(result.pixels, picture.pixels);
+  }
+}
+
 // Images whose rows start anywhere, in which four pixels cannot be moved at once.
 TEST(PixelKernelsViews, RowsMayStartAnywhere) {
   const Picture<std::uint8_t> wide(9, 41, 3, 8);

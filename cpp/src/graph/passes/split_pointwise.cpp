@@ -163,8 +163,8 @@ class Splitter {
   Graph& graph_;
   const std::vector<std::size_t> maker_;
   const std::vector<Node>* nodes_ = nullptr;
-  std::size_t room_ =
-      0;  // bytes of slices: as many as the network has of weights, which sound ones never need
+  // Bytes of slices: as many as the network has of weights, which is more than a sound one needs.
+  std::size_t room_ = 0;
   std::map<std::pair<std::int32_t, std::vector<Channels>>, std::int32_t> slices_;
 };
 

@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import threading
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,15 @@ def _run_in_child(deblurrer: mimo_rt.Deblurrer, image: Any, answer: Connection) 
     answer.send(deblurrer.run(image).tobytes())
 
 
+def _check_answer(child: BaseProcess, here: Connection, expected: bytes) -> None:
+    try:
+        assert here.poll(60), "the child hangs"
+        assert here.recv() == expected
+    finally:
+        child.join(5)
+        child.kill()
+
+
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_runs_too(engine: mimo_rt.Engine) -> None:
@@ -86,12 +96,7 @@ def test_a_forked_child_runs_too(engine: mimo_rt.Engine) -> None:
     here, there = context.Pipe()
     child = context.Process(target=_run_in_child, args=(deblurrer, image, there))
     child.start()
-    try:
-        assert here.poll(60), "the child hangs"
-        assert here.recv() == expected
-    finally:
-        child.join(5)
-        child.kill()
+    _check_answer(child, here, expected)
     assert deblurrer.run(image).tobytes() == expected
 
 
@@ -117,12 +122,7 @@ def test_a_child_forked_in_the_middle_of_a_run_runs_too(engine: mimo_rt.Engine) 
     child.start()
     forked.set()
     parent.join(60)
-    try:
-        assert here.poll(60), "the child hangs"
-        assert here.recv() == expected
-    finally:
-        child.join(5)
-        child.kill()
+    _check_answer(child, here, expected)
 
 
 @pytest.mark.slow

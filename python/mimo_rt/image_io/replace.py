@@ -18,8 +18,7 @@ NO_SPACE = "image.no_space"
 def check_place(path: Path) -> None:
     """ImageError where a file at `path` surely cannot be written: to be asked before long work. Makes
     nothing."""
-    if is_folder(path):
-        raise make(ImageError, "image.write", f"cannot write {path}: it is a folder")
+    _refuse_folder(path)
     if is_special(path):
         return
     folder = Path(os.path.realpath(path)).parent
@@ -31,6 +30,11 @@ def check_place(path: Path) -> None:
         raise make(ImageError, "image.write", f"cannot write {path}: {folder} cannot be written to")
 
 
+def _refuse_folder(path: Path) -> None:
+    if is_folder(path):
+        raise make(ImageError, "image.write", f"cannot write {path}: it is a folder")
+
+
 def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Put `data` at `path`. An existing file is replaced only with `overwrite`, and keeps its mode; a new one
     gets the mode that new files get. Links are followed; what is no regular file (a pipe, /dev/null) is
@@ -40,8 +44,7 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
     there is no space.
     """
     try:
-        if is_folder(path):
-            raise make(ImageError, "image.write", f"cannot write {path}: it is a folder")
+        _refuse_folder(path)
         if is_special(path):
             path.write_bytes(data)  # by its own name: that of the pipe behind /dev/stdout leads nowhere
             return
